@@ -1,0 +1,172 @@
+"""From a folder somebody else made to stored images and labels."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from labeling import label_book
+from labeling.formats import FoundImage, FoundLabel, Listing, Problem
+from storage import labels, pictures
+from storage.database import Database
+from storage.images.content import ContentStore
+from storage.records import Image, Label
+
+BATCH = 64
+
+Probe = Callable[[bytes], tuple[str, int, int]]
+"""Image bytes -> media type, width, height in pixels; raises ValueError for what can't be decoded in full."""
+
+
+class NothingFound(ValueError):
+    """There is no readable image under the path."""
+
+    def __init__(self, listing: Listing, problems: int) -> None:
+        super().__init__(f"no readable image was found under {listing.root} (read as {listing.format})")
+        self.remedy = (
+            f"look at the {problems} problems listed" if problems else "name a folder or file that holds images"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What an import did."""
+
+    product: str
+    format: str
+    images: int
+    """Readable images under the path, each counted once."""
+    new_images: int
+    new_labels: int
+    classes: dict[str, int]
+    """Labels by class, as found under the path."""
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    found: FoundImage
+    image: Image
+    data: bytes
+
+
+def import_listing(
+    listing: Listing,
+    product: str,
+    ok: Collection[str],
+    database: Database,
+    store: ContentStore,
+    probe: Probe,
+    now: datetime,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> ImportReport:
+    """Store the images and labels of a listing. Unreadable and duplicate images are listed and skipped.
+
+    Importing the same again changes nothing. Images are stored before the one transaction that names them, so an
+    interruption leaves no half import.
+
+    Raises NothingFound, WrongLabelBook.
+    """
+    problems = list(listing.problems)
+    seen: dict[str, str] = {}
+    images: list[Image] = []
+    found_labels: list[tuple[str, FoundLabel]] = []
+    batch: list[bytes] = []
+    for done, read in enumerate(_read_all(listing, product, probe, now, problems), start=1):
+        progress(done, len(listing.images))
+        if read is None:
+            continue
+        if read.image.sha256 in seen:
+            problems.append(_duplicate(read.found, seen[read.image.sha256]))
+            continue
+        seen[read.image.sha256] = read.found.name
+        images.append(read.image)
+        found_labels.extend((read.image.sha256, label) for label in read.found.labels)
+        batch.append(read.data)
+        if len(batch) == BATCH:
+            store.put_all(batch)
+            batch.clear()
+    if not images:
+        raise NothingFound(listing, len(problems))
+    store.put_all(batch)
+    classes = Counter(label.label for _, label in found_labels)
+    also = {name for _, label in found_labels for name in label.also}
+    with database.write() as connection:
+        book = label_book.grow(connection, product, {*classes, *also}, ok, now)
+        new_images = pictures.store(connection, images)
+        new_labels = labels.store(
+            connection, [_label(product, sha256, label, book.version, now) for sha256, label in found_labels]
+        )
+    return ImportReport(
+        product, listing.format, len(images), new_images, new_labels, dict(sorted(classes.items())), tuple(problems)
+    )
+
+
+def _read_all(
+    listing: Listing, product: str, probe: Probe, now: datetime, problems: list[Problem]
+) -> Iterator[_Read | None]:
+    """Each image in turn; None for one that was put among the problems."""
+    for found in listing.images:
+        try:
+            data = found.path.read_bytes()
+            media_type, width, height = probe(data)
+        except (OSError, ValueError) as error:
+            problems.append(Problem(found.name, f"skipped: {error}", "repair or remove the file"))
+            yield None
+            continue
+        sha256 = hashlib.sha256(data).hexdigest()
+        image = Image(
+            product=product,
+            sha256=sha256,
+            name=found.name,
+            media_type=media_type,
+            byte_size=len(data),
+            width=width,
+            height=height,
+            part_group=found.group or found.part_id or sha256[:16],
+            lot=found.lot,
+            source="import",
+            captured_at=found.captured_at,
+            added_at=now,
+        )
+        yield _Read(found, image, data)
+
+
+def _duplicate(found: FoundImage, first: str) -> Problem:
+    labels_lost = f" (its {len(found.labels)} labels are not stored)" if found.labels else ""
+    return Problem(
+        found.name,
+        f"skipped: the same bytes as {first}{labels_lost}",
+        "keep one of the two; label the one that is kept",
+    )
+
+
+def _label(product: str, sha256: str, label: FoundLabel, book_version: int, now: datetime) -> Label:
+    content = [
+        product,
+        sha256,
+        label.inspector,
+        label.label,
+        label.occasion,
+        label.at.isoformat() if label.at else None,
+    ]
+    return Label(
+        id="import-" + hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32],
+        product=product,
+        image_sha256=sha256,
+        inspector=label.inspector,
+        class_name=label.label,
+        also=label.also,
+        severity=None,
+        unsure=label.unsure,
+        region=label.region,
+        comment=label.comment,
+        seconds=None,
+        occasion=label.occasion,
+        book_version=book_version,
+        source="import",
+        judged_at=label.at,
+        stored_at=now,
+    )

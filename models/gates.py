@@ -1,0 +1,140 @@
+"""GATES: the checks that a candidate must pass before a person may promote it.
+
+A gate is a pure function of what the candidate, and the champion if there is one, say about the same frozen test images.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.card import ModelCard
+from models.evaluation import auroc, auroc_interval, group_resamples
+
+MIN_TEST_PARTS = 5
+# How much AUROC a candidate may lose to the champion: about what relabelling a handful of test images changes.
+NON_INFERIORITY_MARGIN = 0.02
+PARITY_LIMIT = 1e-4
+BOOTSTRAP_SEED = 20250101  # a gate asked twice gives the same answer
+
+
+@dataclass(frozen=True, slots=True)
+class GateInput:
+    """A model on the frozen test images.
+
+    p_defect: float (n,). is_defect: bool (n,). group: (n,), which part an image shows. card: the model's card. parity: the largest
+    difference between exported and trained probabilities, where it is known.
+    """
+
+    p_defect: NDArray[np.float64]
+    is_defect: NDArray[np.bool_]
+    group: NDArray[Any]
+    card: ModelCard
+    parity: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    """One gate's answer and, in a sentence, why."""
+
+    name: str
+    passed: bool
+    reason: str
+
+
+Gate = Callable[[GateInput, GateInput | None], GateResult]
+
+
+def has_test_parts(candidate: GateInput, champion: GateInput | None) -> GateResult:
+    """The test images show at least MIN_TEST_PARTS defective and as many good parts: below that nothing else here means much."""
+    bad, good = _parts(candidate)
+    reason = f"the test images show {bad} defective and {good} good parts; at least {MIN_TEST_PARTS} of each are needed"
+    return GateResult("has_test_parts", min(bad, good) >= MIN_TEST_PARTS, reason)
+
+
+def better_than_chance(candidate: GateInput, champion: GateInput | None) -> GateResult:
+    """The whole 95 % interval of the AUROC lies above 0.5."""
+    name = "better_than_chance"
+    if 0 in _parts(candidate):
+        return GateResult(name, False, "the test images lack defective or good parts, so nothing can be compared")
+    rng = np.random.default_rng(BOOTSTRAP_SEED)
+    found = auroc_interval(candidate.p_defect, candidate.is_defect, candidate.group, rng)
+    return GateResult(
+        name,
+        found.low > 0.5,
+        f"AUROC {found.value:.3f} ({found.low:.3f}–{found.high:.3f}); the interval must lie above 0.5",
+    )
+
+
+def not_worse_than_champion(candidate: GateInput, champion: GateInput | None) -> GateResult:
+    """Candidate minus champion, paired on the same test images, groups resampled: fails where a loss is established.
+
+    Two ways to fail: the whole 95 % interval of the difference lies below 0 (worse, beyond doubt), or the difference itself is a loss of
+    more than NON_INFERIORITY_MARGIN (too much to accept on a test set too small to be sure).
+    """
+    name = "not_worse_than_champion"
+    if champion is None:
+        return GateResult(name, True, "there is no champion yet")
+    if not _same_images(candidate, champion):
+        return GateResult(name, False, "candidate and champion were not scored on the same test images")
+    if 0 in _parts(candidate):
+        return GateResult(name, False, "the test images lack defective or good parts, so nothing can be compared")
+    defect = candidate.is_defect
+    change = auroc(candidate.p_defect, defect) - auroc(champion.p_defect, defect)
+    low, high = _change_interval(candidate, champion)
+    reason = f"AUROC changes by {change:+.3f} ({low:+.3f} to {high:+.3f}) against the champion; at most −{NON_INFERIORITY_MARGIN} is accepted"
+    return GateResult(name, high >= 0 and change >= -NON_INFERIORITY_MARGIN, reason)
+
+
+def parity(candidate: GateInput, champion: GateInput | None) -> GateResult:
+    """The exported file computes what was trained."""
+    if candidate.parity is None:
+        return GateResult("parity", False, "the exported file was not compared with the trained network")
+    reason = f"exported probabilities differ by at most {candidate.parity:.1g}; up to {PARITY_LIMIT:g} is rounding"
+    return GateResult("parity", candidate.parity <= PARITY_LIMIT, reason)
+
+
+def operating_point_present(candidate: GateInput, champion: GateInput | None) -> GateResult:
+    """The card has the operating points that the champion's recipes may name; at least one where there is no champion."""
+    name, points = "operating_point_present", candidate.card.operating_points
+    if not points:
+        return GateResult(name, False, "the model card has no operating point, so no part could ever pass")
+    missing = [] if champion is None else sorted(set(champion.card.operating_points) - set(points))
+    if missing:
+        return GateResult(name, False, f"the model card lacks the champion's operating points {', '.join(missing)}")
+    promises = "; ".join(
+        f"{key}: escape at most {point.escape_bound:.1%} ({point.wanted_escape:.1%} wanted)"
+        for key, point in points.items()
+    )
+    return GateResult(name, True, promises)
+
+
+GATES: dict[str, Gate] = {
+    "has_test_parts": has_test_parts,
+    "better_than_chance": better_than_chance,
+    "not_worse_than_champion": not_worse_than_champion,
+    "parity": parity,
+    "operating_point_present": operating_point_present,
+}
+
+
+def _parts(model: GateInput) -> tuple[int, int]:
+    """The numbers of defective and of good parts among the test images."""
+    return len(np.unique(model.group[model.is_defect])), len(np.unique(model.group[~model.is_defect]))
+
+
+def _same_images(candidate: GateInput, champion: GateInput) -> bool:
+    return np.array_equal(candidate.group, champion.group) and np.array_equal(candidate.is_defect, champion.is_defect)
+
+
+def _change_interval(candidate: GateInput, champion: GateInput) -> tuple[float, float]:
+    rng = np.random.default_rng(BOOTSTRAP_SEED)
+    defect = candidate.is_defect
+    changes = [
+        auroc(candidate.p_defect[rows], defect[rows]) - auroc(champion.p_defect[rows], defect[rows])
+        for rows in group_resamples(defect, candidate.group, rng, 1000)
+    ]
+    low, high = np.quantile(changes, (0.025, 0.975))
+    return float(low), float(high)

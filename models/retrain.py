@@ -1,0 +1,291 @@
+"""From a stored dataset to a stored candidate: features, head, calibration, model file, gates."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.calibration import calibrated_views, fit_temperature, operating_point, worst_tile_logits
+from models.card import ClassInfo, ModelCard
+from models.classifier import Classifier
+from models.dataset import TEST, TRAIN
+from models.evaluation import OneSidedSample, accuracy, auroc_interval, outcomes
+from models.export import EMBEDDING, InspectionNetwork, export_model, software_versions
+from models.features import FeatureCache, SourceImage, build_extractor, extract
+from models.gates import GATES, GateInput
+from models.preprocess import Frame, Geometry, prepare
+from models.scoring import score
+from models.training import CannotTrain, Trained, TrainingSettings, train
+from storage import datasets, labels, models, pictures
+from storage.database import Database
+from storage.images.content import ContentStore
+from storage.records import Dataset, DatasetItem, Model
+
+OPERATING_POINTS = {"standard": 0.05, "strict": 0.01}
+"""Name -> share of defective parts that may pass."""
+GOLDEN_PARTS = 3
+"""Golden parts of each kind, good and defect, that a model must answer as it did here before it decides on a line."""
+PARITY_SAMPLES = 8
+
+Report = Callable[[str, int, int], None]
+"""Told (what, done, total) as work goes on."""
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A dataset's items with what training needs of them, in one order."""
+
+    items: tuple[DatasetItem, ...]
+    classes: tuple[ClassInfo, ...]
+    target: Floats
+    """(n, K) consensus."""
+    group: NDArray[np.str_]
+    sources: tuple[SourceImage, ...]
+    book_version: int
+
+    @property
+    def ok(self) -> list[bool]:
+        """K flags."""
+        return [info.ok for info in self.classes]
+
+    @property
+    def is_defect(self) -> NDArray[np.bool_]:
+        """(n,): the consensus holds a defect for likelier."""
+        return np.asarray(self.target[:, ~np.array(self.ok)].sum(axis=1) >= 0.5)
+
+    def of(self, split: str) -> "Rows":
+        """The rows of one split."""
+        chosen = [n for n, item in enumerate(self.items) if item.split == split]
+        return replace(
+            self,
+            items=tuple(self.items[n] for n in chosen),
+            target=self.target[chosen],
+            group=self.group[chosen],
+            sources=tuple(self.sources[n] for n in chosen),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A stored candidate and the path of its file."""
+
+    model: Model
+    path: Path
+
+    @property
+    def failed_gates(self) -> list[dict[str, Any]]:
+        """The gates that it did not pass."""
+        return [gate for gate in self.model.gates if not gate["passed"]]
+
+
+def load_rows(database: Database, images: ContentStore, dataset: Dataset) -> Rows:
+    """The rows of a dataset; image bytes are read when they are needed.
+
+    Raises CannotTrain when the label book is gone or its classes can't make a model.
+    """
+    with database.read() as connection:
+        items = datasets.items(connection, dataset.id)
+        book = labels.book(connection, dataset.product, dataset.book_version)
+        media_type = {image.sha256: image.media_type for image in pictures.of_product(connection, dataset.product)}
+    if book is None:
+        raise CannotTrain(f"label book {dataset.book_version} of {dataset.product} is gone", "restore the database")
+    names = [entry.name for entry in book.classes]
+    target = np.array([[item.probability.get(name, 0.0) for name in names] for item in items])
+    return Rows(
+        items=tuple(items),
+        classes=tuple(ClassInfo(entry.name, entry.number, entry.ok) for entry in book.classes),
+        target=target / target.sum(axis=1, keepdims=True),
+        group=np.array([item.part_group for item in items]),
+        sources=tuple(
+            SourceImage(item.image_sha256, _loader(images, item.image_sha256, media_type[item.image_sha256]))
+            for item in items
+        ),
+        book_version=book.version,
+    )
+
+
+def cross_validate(rows: Rows, settings: TrainingSettings, cache: Path, report: Report) -> dict[str, Any]:
+    """Metrics of the training procedure by grouped cross-validation over all rows, each with its interval."""
+    trained = _train(rows, settings, cache, report)
+    metrics, _, _ = _out_of_fold_metrics(rows, trained)
+    return {**metrics, "folds": int(trained.fold.max()) + 1, "images": len(rows.items), "side_px": trained.side_px}
+
+
+def retrain(
+    database: Database,
+    images: ContentStore,
+    dataset: Dataset,
+    settings: TrainingSettings,
+    *,
+    cache: Path,
+    folder: Path,
+    now: datetime,
+    report: Report = lambda what, done, total: None,
+) -> Candidate:
+    """Train on the dataset's train split, measure on its frozen test parts, export, challenge, gate, store.
+
+    cache: folder for features. folder: where the model file is written. The same dataset and settings give the same
+    model.
+
+    Raises CannotTrain, ExportParityError.
+    """
+    rows = load_rows(database, images, dataset)
+    training, test = rows.of(TRAIN), rows.of(TEST)
+    trained = _train(training, settings, cache, report)
+    metrics, temperature, out_of_fold = _out_of_fold_metrics(training, trained)
+    p_defect = out_of_fold[:, ~np.array(rows.ok)].sum(axis=1)
+    card = ModelCard(
+        classes=rows.classes,
+        geometry=Geometry(trained.side_px, trained.side_px),
+        operating_points={
+            name: operating_point(p_defect, training.is_defect, training.group, escape)
+            for name, escape in OPERATING_POINTS.items()
+        },
+        capabilities=(EMBEDDING,),
+        dataset=dataset.id,
+        label_book_version=rows.book_version,
+        training={
+            **settings.to_json(),
+            "penalty": trained.penalty,
+            "side_px": trained.side_px,
+            "temperature": temperature,
+            "images": len(training.items),
+            "groups": len(set(training.group)),
+        },
+        software=software_versions(),
+    )
+    network = InspectionNetwork(build_extractor(settings.architecture), trained.head, temperature)
+    test_scores = _head_scores(test, trained, temperature, settings, cache, report)
+    point = card.operating_points["standard"]
+    metrics["test"] = _test_metrics(test, test_scores, point.pass_below, point.reject_from)
+    card = replace(card, metrics=metrics)
+    report("exporting", 0, 1)
+    draft = folder / "candidate.onnx"
+    parity = export_model(network, card, draft, _samples(training, card.geometry))
+    classifier = Classifier(draft)
+    path = folder / f"{classifier.sha256[:12]}.onnx"
+    draft.replace(path)
+    report("challenging", 0, 1)
+    test_p_defect = test_scores[:, ~np.array(rows.ok)].sum(axis=1)
+    held = GateInput(test_p_defect, test.is_defect, test.group, card, parity)
+    model = Model(
+        id=classifier.sha256[:12],
+        product=dataset.product,
+        sha256=images.put(path.read_bytes()),
+        dataset_id=dataset.id,
+        card=card.to_json(),
+        gates=_gates(database, images, dataset.product, test, held),
+        challenge=_challenge(training, out_of_fold, classifier),
+        created_at=now,
+    )
+    with database.write() as connection:
+        models.store(connection, model)
+    return Candidate(model, path)
+
+
+def _loader(images: ContentStore, sha256: str, media_type: str) -> Callable[[], Frame]:
+    return lambda: Frame(images.get(sha256), media_type)
+
+
+def _features(rows: Rows, side: int, settings: TrainingSettings, cache: Path, report: Report) -> NDArray[np.float32]:
+    geometry = Geometry(side, side)
+    store = FeatureCache(cache, settings.architecture, geometry)
+    return extract(
+        rows.sources,
+        settings.architecture,
+        geometry,
+        cache=store,
+        progress=lambda done, total: report(f"features at {side} px", done, total),
+    )
+
+
+def _train(rows: Rows, settings: TrainingSettings, cache: Path, report: Report) -> Trained:
+    features = {side: _features(rows, side, settings, cache, report) for side in settings.sides_px}
+    report("fitting", 0, 1)
+    return train(features, rows.target, rows.group, rows.ok, settings)
+
+
+def _out_of_fold_metrics(rows: Rows, trained: Trained) -> tuple[dict[str, Any], float, Floats]:
+    """Metrics of the out-of-fold scores, the temperature, and the calibrated probabilities (n, K)."""
+    temperature = fit_temperature(worst_tile_logits(trained.logits, rows.ok), rows.target)
+    probability = calibrated_views(trained.logits, temperature, rows.ok)
+    p_defect = probability[:, ~np.array(rows.ok)].sum(axis=1)
+    rng = np.random.default_rng(0)
+    metrics = {
+        "cv_auroc": auroc_interval(p_defect, rows.is_defect, rows.group, rng).to_json(),
+        "cv_accuracy": accuracy(probability, rows.target.argmax(axis=1), rows.group).to_json(),
+    }
+    return metrics, temperature, probability
+
+
+def _head_scores(
+    rows: Rows, trained: Trained, temperature: float, settings: TrainingSettings, cache: Path, report: Report
+) -> Floats:
+    """Calibrated probabilities (n, K) of rows that were not trained on."""
+    if not rows.items:
+        return np.zeros((0, len(rows.classes)))
+    features = _features(rows, trained.side_px, settings, cache, report)
+    return calibrated_views(trained.head.logits(features), temperature, rows.ok)
+
+
+def _test_metrics(rows: Rows, probability: Floats, pass_below: float, reject_from: float) -> dict[str, Any]:
+    p_defect = probability[:, ~np.array(rows.ok)].sum(axis=1)
+    found = outcomes(p_defect, rows.is_defect, rows.group, pass_below, reject_from)
+    metrics: dict[str, Any] = {
+        "images": len(rows.items),
+        "escape": found.escape.to_json(),
+        "overkill": found.overkill.to_json(),
+        "recheck": found.recheck.to_json(),
+    }
+    try:
+        metrics["auroc"] = auroc_interval(p_defect, rows.is_defect, rows.group, np.random.default_rng(0)).to_json()
+    except OneSidedSample:
+        metrics["auroc"] = None
+    return metrics
+
+
+def _samples(rows: Rows, geometry: Geometry) -> NDArray[np.uint8]:
+    return np.concatenate([prepare(source.load(), geometry).tiles for source in rows.sources[:PARITY_SAMPLES]])
+
+
+def _challenge(rows: Rows, probability: Floats, classifier: Classifier) -> tuple[dict[str, Any], ...]:
+    """The parts whose out-of-fold score is surest and right, with what the model file itself gives for them."""
+    p_defect = probability[:, ~np.array(rows.ok)].sum(axis=1)
+    order = np.argsort(p_defect, kind="stable")
+    good = [n for n in order if not rows.is_defect[n]][:GOLDEN_PARTS]
+    bad = [n for n in order[::-1] if rows.is_defect[n]][:GOLDEN_PARTS]
+    golden = []
+    for n in (*good, *bad):
+        frame = rows.sources[n].load()
+        golden.append(
+            {
+                "image_sha256": rows.sources[n].sha256,
+                "media_type": frame.media_type,
+                "p_defect": round(score(classifier, frame).p_defect, 6),
+            }
+        )
+    return tuple(golden)
+
+
+def _gates(
+    database: Database, images: ContentStore, product: str, test: Rows, candidate: GateInput
+) -> tuple[dict[str, Any], ...]:
+    """The candidate against its gates, and against the champion on the same frozen test parts."""
+    with database.read() as connection:
+        promotion = models.champions(connection).get(product)
+        found = models.models_by_id(connection, [promotion.model_id]) if promotion else {}
+    champion = None
+    if promotion is not None:
+        deciding = Classifier(images.get(found[promotion.model_id].sha256))
+        champion = GateInput(_file_scores(deciding, test.sources), test.is_defect, test.group, deciding.card)
+    return tuple(asdict(gate(candidate, champion)) for gate in GATES.values())
+
+
+def _file_scores(classifier: Classifier, sources: Sequence[SourceImage]) -> Floats:
+    return np.array([score(classifier, source.load()).p_defect for source in sources])

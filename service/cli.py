@@ -1,0 +1,58 @@
+"""`loupe …`: the command line. Exit codes: 0 ok, 1 refused or failed check, 2 usage, 130 interrupted."""
+
+import sys
+from typing import Annotated
+
+import click
+import typer
+
+from service.commands import data, learn, line, people, play
+from service.settings import WrongSetting
+from service.terminal import fail
+
+VERSION = "0.1.0"
+
+app = typer.Typer(
+    name="loupe",
+    help="Visual inspection a factory can run itself.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for module in (data, learn, line, people, play):
+    module.register(app)
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
+    if version:
+        typer.echo(VERSION)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run a command; every error that knows its remedy is one sentence, never a traceback."""
+    try:
+        sys.exit(app(standalone_mode=False) or 0)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except BrokenPipeError:
+        # The reader of our output has gone (`loupe … | head`): nothing to say, and nobody to say it to.
+        sys.stderr.close()
+        sys.exit(0)
+    except Exception as error:
+        remedy = getattr(error, "remedy", None)
+        if remedy is None:
+            raise
+        fail(str(error), str(remedy))
+        sys.exit(2 if isinstance(error, WrongSetting) else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,446 @@
+"""Commands about models: train, evaluate, predict, promote, rollback, models."""
+
+import csv
+import io
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from labeling.formats import FORMATS, FoundImage, detect
+from models import dataset as dataset_flow
+from models import promotion as promotion_flow
+from models.card import ModelCard
+from models.classifier import Classifier, ViewScore
+from models.evaluation import OneSidedSample, auroc_interval, outcomes
+from models.preprocess import Frame, UnreadableImage, sniff
+from models.scoring import score
+from service.commands.people import default_recipe, user_name
+from service.settings import load_settings
+from service.terminal import emit, note, progress, say, table
+from service.wiring import Stores, now, open_stores
+from storage import models as model_store
+from storage.records import Model
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+ModelName = Annotated[str, typer.Option("--model", help="Path of a model file, or the id of a stored model.")]
+
+
+class NoImages(ValueError):
+    """There is nothing to score."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"no readable image under {path}")
+        self.remedy = "name a folder with images, or a labels.csv with a path column"
+
+
+class NotWritable(OSError):
+    """The output can't be written."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path} can't be written: {reason}")
+        self.remedy = "name a folder that exists and that this user may write"
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A found image with its score, or why it has none."""
+
+    found: FoundImage
+    view: ViewScore | None
+    problem: str | None
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("train")(train)
+    app.command("evaluate")(evaluate)
+    app.command("predict")(predict)
+    app.command("promote")(promote)
+    app.command("rollback")(rollback)
+    app.command("models")(list_models)
+
+
+def train(
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", help="Dataset id (its beginning will do); default: the newest.")
+    ] = None,
+    product: Annotated[str | None, typer.Option("--product", help="Take the newest dataset of this product.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Write the model file here too.")] = None,
+    architecture: Annotated[str, typer.Option("--architecture", help="Backbone.")] = "efficientnet_lite0",
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the folds.")] = 0,
+    json: Json = False,
+) -> None:
+    """Train a candidate on a dataset, measure it, and put it before its gates.
+
+    Example: loupe train --dataset 3f2a --out model.onnx
+    """
+    from models.architectures import ARCHITECTURES
+    from models.retrain import retrain
+    from models.training import TrainingSettings
+
+    if architecture not in ARCHITECTURES:
+        raise typer.BadParameter(f"{architecture!r} is none of {', '.join(ARCHITECTURES)}", param_hint="--architecture")
+    if out is not None and not out.absolute().parent.is_dir():
+        raise NotWritable(out, "its folder does not exist")
+    settings = load_settings()
+    with open_stores(settings) as stores, stores.database.read() as connection:
+        chosen = dataset_flow.find(connection, dataset, product)
+    with open_stores(settings) as stores, progress("training") as report:
+        candidate = retrain(
+            stores.database,
+            stores.images,
+            chosen,
+            TrainingSettings(architecture=architecture, seed=seed),
+            cache=cache_folder(stores),
+            folder=stores.settings.data_dir.absolute() / "models",
+            now=now(),
+            report=lambda _, done, total: report(done, total),
+        )
+    if out is not None:
+        partial = out.with_name(out.name + ".part")
+        shutil.copyfile(candidate.path, partial)
+        partial.replace(out)
+    result = model_json(candidate.model, champion=False)
+    result["out"] = str(out) if out else str(candidate.path)
+    if json:
+        emit(result)
+        return
+    show_model(candidate.model)
+    if out is not None:
+        say(f"model file {out}")
+    say(f"next: loupe evaluate --model {candidate.model.id}, then loupe promote {candidate.model.id}")
+
+
+def evaluate(
+    model: Annotated[
+        str | None, typer.Option("--model", help="Path of a model file, or id of a stored model; default: the newest.")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option("--images", help="Labelled images (as for import); default: the model's own dataset.")
+    ] = None,
+    ok: Annotated[str, typer.Option("--ok", help="Good classes among these images; default: the model's.")] = "",
+    columns: Annotated[
+        list[str] | None, typer.Option("--map", help="COLUMN=MEANING for labels.csv; may be repeated.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Say how good a model is, each number with its 95 % interval.
+
+    Without --images: on its frozen test parts, and the whole training procedure by grouped 5-fold cross-validation over
+    its dataset. With --images: on these labelled images.
+
+    Example: loupe evaluate --model 3f2a
+    """
+    if images is not None:
+        _evaluate_images(model, images, ok, columns or [], json)
+        return
+    from models.retrain import cross_validate, load_rows
+    from models.training import TrainingSettings
+
+    with open_stores(load_settings()) as stores:
+        with stores.database.read() as connection:
+            chosen = promotion_flow.find(connection, model)
+            dataset = dataset_flow.find(connection, chosen.dataset_id)
+        settings = TrainingSettings(**_training_settings(ModelCard.from_json(chosen.card)))
+        with progress("cross-validating") as report:
+            rows = load_rows(stores.database, stores.images, dataset)
+            found = cross_validate(rows, settings, cache_folder(stores), lambda _, done, total: report(done, total))
+    result = {"model": chosen.id, "dataset": dataset.id, "cross_validation": found, "metrics": chosen.card["metrics"]}
+    if json:
+        emit(result)
+        return
+    table(
+        f"the procedure, by grouped {found['folds']}-fold cross-validation over all {found['images']} images",
+        ["measure", "value", "95 % interval", "groups"],
+        [
+            _interval_row("image AUROC (defect or not)", found["cv_auroc"]),
+            _interval_row("accuracy over classes", found["cv_accuracy"]),
+        ],
+    )
+    _show_test(chosen)
+
+
+def predict(
+    model: ModelName,
+    images: Annotated[Path, typer.Option("--images", help="Folder (searched recursively) or labels.csv.")],
+    out: Annotated[Path, typer.Option("--out", help="CSV: path,p_defect,class,novelty.")],
+    json: Json = False,
+) -> None:
+    """Score images with a model.
+
+    Example: loupe predict --model model.onnx --images parts/ --out predictions.csv
+    """
+    if not out.absolute().parent.is_dir():
+        raise NotWritable(out, "its folder does not exist")
+    classifier = _open(model)
+    scored = _score_all(classifier, images, {})
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["path", "p_defect", "class", "novelty"])
+    for one in scored:
+        if one.view is not None:
+            novelty = "" if one.view.novelty is None else f"{one.view.novelty:.6f}"
+            writer.writerow([one.found.name, f"{one.view.p_defect:.6f}", one.view.class_name, novelty])
+    partial = out.with_name(out.name + ".part")
+    partial.write_text(text.getvalue())
+    partial.replace(out)
+    skipped = [{"path": one.found.name, "reason": one.problem} for one in scored if one.view is None]
+    if json:
+        emit({"out": str(out), "images": len(scored) - len(skipped), "skipped": skipped})
+        return
+    for left_out in skipped:
+        note(f"{left_out['path']}: skipped: {left_out['reason']}")
+    say(f"{len(scored) - len(skipped)} images scored, {len(skipped)} skipped: {out}")
+
+
+def promote(
+    model: Annotated[str | None, typer.Argument(help="Model id; default: the newest.")] = None,
+    product: Annotated[str | None, typer.Option("--product", help="Take the newest model of this product.")] = None,
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept for ever.")] = "",
+    force: Annotated[bool, typer.Option("--force", help="Promote although a gate failed; needs --reason.")] = False,
+    json: Json = False,
+) -> None:
+    """Make a model the champion that decides on the line; running line servers follow without a restart.
+
+    Example: loupe promote 3f2a --reason "first model"
+    """
+    if force and not reason:
+        raise typer.BadParameter("say why with --reason when you promote over a failed gate", param_hint="--force")
+    with open_stores(load_settings()) as stores, stores.database.write() as connection:
+        chosen = promotion_flow.find(connection, model, product)
+        change = promotion_flow.promote(connection, chosen, user_name(), reason, now(), force=force)
+        if model_store.recipe_for(model_store.newest_recipes(connection), chosen.product, "*") is None:
+            model_store.add_recipe(connection, default_recipe(chosen.product, user_name(), now()))
+    _show_change(change, json)
+
+
+def rollback(
+    product: Annotated[str, typer.Argument(help="Product.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept for ever.")] = "",
+    json: Json = False,
+) -> None:
+    """Let the champion before the present one decide again.
+
+    Example: loupe rollback housing --reason "overkill on lot 17"
+    """
+    with open_stores(load_settings()) as stores, stores.database.write() as connection:
+        change = promotion_flow.rollback(connection, product, user_name(), reason, now())
+    _show_change(change, json)
+
+
+def list_models(
+    product: Annotated[str | None, typer.Option("--product", help="Only this product.")] = None, json: Json = False
+) -> None:
+    """List the models with their figures; the champion is marked.
+
+    Example: loupe models
+    """
+    with open_stores(load_settings()) as stores, stores.database.read() as connection:
+        found = model_store.listing(connection, product)
+        champions = {p.model_id for p in model_store.champions(connection).values()}
+    if json:
+        emit([model_json(one, champion=one.id in champions) for one in found])
+        return
+    rows = []
+    for one in found:
+        metrics = ModelCard.from_json(one.card).metrics
+        failed = [str(gate["name"]) for gate in one.gates if not gate["passed"]]
+        rows.append(
+            (
+                one.id,
+                one.product,
+                f"{one.created_at:%Y-%m-%d %H:%M}",
+                _interval_text(metrics["cv_auroc"]),
+                _interval_text(metrics["test"]["auroc"]),
+                "passed" if not failed else f"failed: {', '.join(failed)}",
+                "champion" if one.id in champions else "",
+            )
+        )
+    table("models", ["id", "product", "made (UTC)", "AUROC by CV", "AUROC on test parts", "gates", ""], rows)
+    if not rows:
+        say("no models yet: loupe train")
+
+
+def cache_folder(stores: Stores) -> Path:
+    """Where features are kept between trainings."""
+    return stores.settings.data_dir.absolute() / "cache" / "features"
+
+
+def model_json(model: Model, *, champion: bool) -> dict[str, Any]:
+    """A model as programs read it."""
+    return {
+        "model": model.id,
+        "product": model.product,
+        "sha256": model.sha256,
+        "dataset": model.dataset_id,
+        "created_at": model.created_at.isoformat(),
+        "metrics": model.card["metrics"],
+        "operating_points": model.card["operating_points"],
+        "gates": list(model.gates),
+        "gates_passed": all(gate["passed"] for gate in model.gates),
+        "champion": champion,
+    }
+
+
+def show_model(model: Model) -> None:
+    """A model's figures for people."""
+    card = ModelCard.from_json(model.card)
+    training = card.training
+    size = f"{training['images']} images in {training['groups']} groups"
+    say(f"model {model.id} of {model.product}: {training['architecture']} at {training['side_px']} px, {size}")
+    table(
+        "out of fold, on the training parts",
+        ["measure", "value", "95 % interval", "groups"],
+        [
+            _interval_row("image AUROC (defect or not)", card.metrics["cv_auroc"]),
+            _interval_row("accuracy over classes", card.metrics["cv_accuracy"]),
+        ],
+    )
+    _show_test(model)
+    table(
+        "operating points",
+        ["name", "pass below", "reject from", "escape at most (95 %)", "wanted", "overkill expected", "defect parts"],
+        [
+            (
+                n,
+                f"{p.pass_below:.3f}",
+                f"{p.reject_from:.3f}",
+                f"{p.escape_bound:.1%}",
+                f"{p.wanted_escape:.1%}",
+                f"{p.overkill_expected:.1%}",
+                p.defect_parts,
+            )
+            for n, p in card.operating_points.items()
+        ],
+    )
+    table(
+        "gates",
+        ["gate", "passed", "why"],
+        [(g["name"], "yes" if g["passed"] else "NO", g["reason"]) for g in model.gates],
+    )
+
+
+def _show_test(model: Model) -> None:
+    test = ModelCard.from_json(model.card).metrics["test"]
+    names = {"auroc": "image AUROC", "escape": "escapes", "overkill": "overkill", "recheck": "rechecks"}
+    rows = [_interval_row(name, test[key]) for key, name in names.items() if test[key]]
+    table(
+        f"model {model.id} on its {test['images']} frozen test images, at 'standard'",
+        ["measure", "value", "95 % interval", "groups"],
+        rows,
+    )
+
+
+def _interval_row(name: str, value: dict[str, float]) -> tuple[str, str, str, str]:
+    return name, f"{value['value']:.3f}", f"{value['low']:.3f} – {value['high']:.3f}", str(value["n"])
+
+
+def _interval_text(value: dict[str, float] | None) -> str:
+    return f"{value['value']:.3f} ({value['low']:.3f}–{value['high']:.3f})" if value else "none"
+
+
+def _show_change(change: promotion_flow.Change, json: bool) -> None:
+    promotion = change.promotion
+    if json:
+        emit(
+            {
+                "product": promotion.product,
+                "champion": promotion.model_id,
+                "before": change.before,
+                "kind": promotion.kind,
+            }
+        )
+    else:
+        say(f"{promotion.model_id} decides for {promotion.product} now (before: {change.before or 'nothing'})")
+
+
+def _training_settings(card: ModelCard) -> dict[str, Any]:
+    from dataclasses import fields
+
+    from models.training import TrainingSettings
+
+    kept = {name: card.training[name] for name in (f.name for f in fields(TrainingSettings)) if name in card.training}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()}
+
+
+def _open(name: str) -> Classifier:
+    """The model of a file, or of the store."""
+    path = Path(name)
+    if path.suffix == ".onnx" or path.is_file():
+        return Classifier(path)
+    with open_stores(load_settings()) as stores:
+        with stores.database.read() as connection:
+            found = promotion_flow.find(connection, name)
+        return Classifier(stores.images.get(found.sha256))
+
+
+def _score_all(classifier: Classifier, path: Path, columns: dict[str, str]) -> list[Scored]:
+    listing = FORMATS[detect(path)](path, columns)
+    for problem in listing.problems:
+        note(f"{problem.where}: {problem.what}")
+    scored = []
+    with progress("scoring") as report:
+        for done, found in enumerate(listing.images, start=1):
+            scored.append(_score_one(classifier, found))
+            report(done, len(listing.images))
+    if not any(one.view for one in scored):
+        raise NoImages(path)
+    return scored
+
+
+def _score_one(classifier: Classifier, found: FoundImage) -> Scored:
+    try:
+        data = found.path.read_bytes()
+        media_type = sniff(data)
+        if media_type is None:
+            return Scored(found, None, "no JPEG, PNG, BMP or TIFF")
+        return Scored(found, score(classifier, Frame(data, media_type)), None)
+    except (OSError, UnreadableImage) as error:
+        return Scored(found, None, str(error))
+
+
+def _evaluate_images(model: str | None, images: Path, ok: str, columns: list[str], json: bool) -> None:
+    from service.commands.data import read_columns
+
+    if model is None:
+        with open_stores(load_settings()) as stores, stores.database.read() as connection:
+            model = promotion_flow.find(connection, None).id
+    classifier = _open(model)
+    scored = [one for one in _score_all(classifier, images, read_columns(columns)) if one.view and one.found.labels]
+    if not scored:
+        raise NoImages(images)
+    good = {name.strip() for name in ok.split(",") if name.strip()} or {c.name for c in classifier.card.classes if c.ok}
+    p_defect = np.array([one.view.p_defect for one in scored if one.view])
+    is_defect = np.array([_majority(one.found) not in good for one in scored])
+    group = np.array([one.found.group or one.found.part_id or one.found.name for one in scored])
+    result: dict[str, Any] = {"model_sha256": classifier.sha256, "images": len(scored), "ok": sorted(good)}
+    try:
+        result["auroc"] = auroc_interval(p_defect, is_defect, group, np.random.default_rng(0)).to_json()
+    except OneSidedSample as error:
+        result["auroc"] = None
+        note(str(error))
+    for name, point in classifier.card.operating_points.items():
+        found = outcomes(p_defect, is_defect, group, point.pass_below, point.reject_from)
+        result[name] = {
+            "escape": found.escape.to_json(),
+            "overkill": found.overkill.to_json(),
+            "recheck": found.recheck.to_json(),
+        }
+    if json:
+        emit(result)
+        return
+    rows = [_interval_row("image AUROC", result["auroc"])] if result["auroc"] else []
+    for name in classifier.card.operating_points:
+        rows += [_interval_row(f"{measure} at '{name}'", value) for measure, value in result[name].items()]
+    table(
+        f"{len(scored)} images, good: {', '.join(sorted(good))}", ["measure", "value", "95 % interval", "groups"], rows
+    )
+
+
+def _majority(found: FoundImage) -> str:
+    said = [label.label for label in found.labels]
+    return max(sorted(set(said)), key=said.count)

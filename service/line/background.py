@@ -1,0 +1,46 @@
+"""Threads that do one thing again and again beside the line."""
+
+import threading
+from collections.abc import Callable
+from typing import Self
+
+import structlog
+
+
+class Repeating:
+    """Runs `action` every `interval_s`, at once again as long as it returns True, and survives its failures."""
+
+    def __init__(self, name: str, interval_s: float, action: Callable[[], bool]) -> None:
+        self._name, self._interval_s, self._action = name, interval_s, action
+        self._stop = threading.Event()
+        self._log = structlog.get_logger("background")
+        self._failing = False
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> Self:
+        """Begin."""
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """End after the run that is going on."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            if not self._once():
+                self._stop.wait(self._interval_s)
+
+    def _once(self) -> bool:
+        try:
+            again = self._action()
+        except Exception as error:  # noqa: BLE001 - the edge of a thread: it must outlive a database that is away
+            if not self._failing:
+                self._log.error("failing", task=self._name, error=str(error), kind=type(error).__name__)
+            self._failing = True
+            return False
+        if self._failing:
+            self._log.info("recovered", task=self._name)
+        self._failing = False
+        return again

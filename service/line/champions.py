@@ -1,0 +1,198 @@
+"""Which model and recipe decide: follows the promotions, and swaps only to a model that has proved itself here."""
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.card import ModelFileError, OperatingPoint
+from models.classifier import UNLOADABLE, Classifier, ExecutionProviderMismatch, pool
+from models.preprocess import Frame, UnreadableImage, prepare
+from service.line.requests import NotReady
+from storage import models
+from storage.database import Database
+from storage.images.content import ContentMissing, ContentStore
+from storage.records import Model, Promotion, Recipe
+
+CHALLENGE_TOLERANCE = 0.02
+"""How far p_defect of a golden part may lie from what the model gave when it was made."""
+WARM_RUNS = 3
+
+
+class ChallengeFailed(RuntimeError):
+    """The model does not give here what it gave when it was made."""
+
+    def __init__(self, model_id: str, image_sha256: str, expected: float, found: float) -> None:
+        super().__init__(
+            f"model {model_id} gives p_defect {found:.4f}, not {expected:.4f}, for golden part {image_sha256[:12]}"
+        )
+        self.remedy = "compare the software versions in the model card with `loupe doctor`; train again on this machine"
+
+
+class PointMissing(ValueError):
+    """The recipe names an operating point that the model does not have."""
+
+    def __init__(self, model: Model, recipe: Recipe, known: Iterable[str]) -> None:
+        super().__init__(
+            f"recipe {recipe.product}@{recipe.station} version {recipe.version} wants operating point "
+            f"'{recipe.operating_point}', model {model.id} has {', '.join(known) or 'none'}"
+        )
+        self.remedy = "change the recipe, or promote a model that has it"
+
+
+@dataclass(frozen=True, slots=True)
+class Active:
+    """What decides for a product at a station."""
+
+    model: Model
+    classifier: Classifier
+    recipe: Recipe
+    point: OperatingPoint
+
+
+@dataclass(frozen=True, slots=True)
+class Swap:
+    """A change of champion, or why it was refused."""
+
+    product: str
+    model_id: str
+    reason: str | None
+    """None: done. Else why the model was refused; the one before it keeps deciding."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    model: Model
+    classifier: Classifier
+
+
+class Champions:
+    """The loaded champions; `refresh` follows the database, `active` is called for every part."""
+
+    def __init__(
+        self, database: Database, images: ContentStore, cache: Path, open_model: Callable[[Path], Classifier]
+    ) -> None:
+        self._database, self._images, self._cache, self._open_model = database, images, cache, open_model
+        self._loaded: dict[str, _Loaded] = {}
+        self._recipes: dict[tuple[str, str], Recipe] = {}
+        self._refused: dict[str, Swap] = {}
+        self._refreshing = threading.Lock()
+
+    def active(self, product: str | None, station: str) -> Active:
+        """What decides for this part.
+
+        Raises NotReady.
+        """
+        loaded = self._loaded
+        if product is None:
+            if len(loaded) != 1:
+                raise NotReady(
+                    f"the request names no product and {len(loaded)} products have a champion here", "add &product=NAME"
+                )
+            product = next(iter(loaded))
+        if product not in loaded:
+            refused = self._refused.get(product)
+            raise NotReady(
+                f"product {product!r} has no champion that is ready" + (f": {refused.reason}" if refused else ""),
+                f"promote a model: loupe promote --product {product}",
+            )
+        recipe = models.recipe_for(self._recipes, product, station)
+        if recipe is None:
+            raise NotReady(f"product {product!r} has no recipe at station {station!r}", f"loupe recipe set {product}")
+        found = loaded[product]
+        card = found.classifier.card
+        if recipe.operating_point not in card.operating_points:
+            problem = PointMissing(found.model, recipe, card.operating_points)
+            raise NotReady(str(problem), problem.remedy)
+        return Active(found.model, found.classifier, recipe, card.operating_points[recipe.operating_point])
+
+    def summary(self) -> dict[str, dict[str, object]]:
+        """By product: the model that decides, and the promotion that was refused, if any."""
+        products = {*self._loaded, *self._refused}
+        return {product: self._product_summary(product) for product in sorted(products)}
+
+    def _product_summary(self, product: str) -> dict[str, object]:
+        loaded, refused = self._loaded.get(product), self._refused.get(product)
+        return {
+            "model": loaded.model.id if loaded else None,
+            "execution_provider": loaded.classifier.provider if loaded else None,
+            "refused": None if refused is None else {"model": refused.model_id, "reason": refused.reason},
+        }
+
+    def refresh(self) -> list[Swap]:
+        """Take over recipes and promotions; load, warm, challenge, then swap. Returns what changed.
+
+        Raises DatabaseUnavailable.
+        """
+        with self._refreshing:
+            with self._database.read() as connection:
+                promotions = models.champions(connection)
+                recipes = models.newest_recipes(connection)
+                by_id = models.models_by_id(connection, [p.model_id for p in promotions.values()])
+            self._recipes = recipes
+            pending = (p for p in promotions.values() if self._is_new(p))
+            return [self._take_over(by_id[promotion.model_id]) for promotion in pending]
+
+    def _is_new(self, promotion: Promotion) -> bool:
+        loaded = self._loaded.get(promotion.product)
+        refused = self._refused.get(promotion.product)
+        if loaded is not None and loaded.model.id == promotion.model_id:
+            self._refused.pop(promotion.product, None)
+            return False
+        return refused is None or refused.model_id != promotion.model_id
+
+    def _take_over(self, model: Model) -> Swap:
+        try:
+            classifier = self._load(model)
+            for _ in range(WARM_RUNS):
+                classifier.warm(classifier.card.geometry.tiles)
+            self._challenge(model, classifier)
+            self._check_points(model, classifier)
+        except (
+            *UNLOADABLE,
+            PointMissing,
+            ModelFileError,
+            ExecutionProviderMismatch,
+            ContentMissing,
+            ChallengeFailed,
+            UnreadableImage,
+            OSError,
+        ) as error:
+            swap = Swap(model.product, model.id, str(error))
+            self._refused[model.product] = swap
+            return swap
+        # One assignment of a new dict: a part that is being judged keeps the model it began with.
+        self._loaded = {**self._loaded, model.product: _Loaded(model, classifier)}
+        self._refused.pop(model.product, None)
+        return Swap(model.product, model.id, None)
+
+    def _load(self, model: Model) -> Classifier:
+        """The model from this machine's cache: a restart must not need the store."""
+        path = self._cache / f"{model.sha256}.onnx"
+        if not path.exists():
+            self._cache.mkdir(parents=True, exist_ok=True)
+            partial = path.with_suffix(".part")
+            partial.write_bytes(self._images.get(model.sha256))
+            partial.replace(path)
+        classifier = self._open_model(path)
+        if classifier.sha256 != model.sha256:
+            path.unlink()
+            raise ModelFileError(f"the file of model {model.id} is damaged", "restore the image store, or train again")
+        return classifier
+
+    def _check_points(self, model: Model, classifier: Classifier) -> None:
+        """Every recipe of the product must find its operating point in the model."""
+        points = classifier.card.operating_points
+        for recipe in self._recipes.values():
+            if recipe.product == model.product and recipe.operating_point not in points:
+                raise PointMissing(model, recipe, points)
+
+    def _challenge(self, model: Model, classifier: Classifier) -> None:
+        """Golden parts through decoding, geometry and session must give what they gave in training."""
+        for golden in model.challenge:
+            sha256, expected = str(golden["image_sha256"]), float(str(golden["p_defect"]))
+            frame = Frame(self._images.get(sha256), str(golden["media_type"]))
+            tiles = prepare(frame, classifier.card.geometry).tiles
+            found = pool(classifier.predict(tiles), classifier.card).p_defect
+            if not abs(found - expected) <= CHALLENGE_TOLERANCE:
+                raise ChallengeFailed(model.id, sha256, expected, found)

@@ -1,0 +1,91 @@
+"""One ticket an idempotency key: who judges a part, what its answer is, and whether the deadline won."""
+
+import threading
+from collections.abc import Callable
+
+from service.line.answers import Reply
+from service.line.requests import OtherImage
+
+
+class Ticket:
+    """The way of one part from admission to answer; the deadline and the judging thread race for it."""
+
+    def __init__(self) -> None:
+        self.digest = ""
+        """SHA-256 of the image; filled in by the judging thread before it takes the key."""
+        self._lock = threading.Lock()
+        self._settled = threading.Event()
+        self._decided: Reply | None = None
+        self._late: Reply | None = None
+
+    @property
+    def late(self) -> Reply | None:
+        """The fail-safe answer, if the deadline came first."""
+        return self._late
+
+    def decide(self, reply: Reply) -> Reply | None:
+        """The judging thread has its answer on disk; returns the fail-safe one if that has left already."""
+        with self._lock:
+            if self._late is None:
+                self._decided = reply
+        self._settled.set()
+        return self._late
+
+    def expire(self, fail_safe: Callable[[], Reply]) -> Reply:
+        """The deadline has come; returns what the line gets, which is the decided answer if it just made it."""
+        with self._lock:
+            if self._decided is None and self._late is None:
+                self._late = fail_safe()
+        self._settled.set()
+        return self.reply()
+
+    def abandon(self) -> None:
+        """Judging ended without an answer that stands: whoever waits shall judge anew."""
+        self._settled.set()
+
+    def wait(self) -> Reply | None:
+        """What the part was answered, once it is known; None when judging was abandoned."""
+        self._settled.wait()
+        return self._late or self._decided
+
+    def reply(self) -> Reply:
+        """The answer that holds."""
+        held = self._late or self._decided
+        assert held is not None, "asked for before it was settled"
+        return held
+
+
+class Tickets:
+    """The tickets of the parts in work, by idempotency key."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, Ticket] = {}
+        self._lock = threading.Lock()
+
+    def enter(self, key: str, ticket: Ticket) -> Ticket | None:
+        """Take the key; returns the ticket of whoever holds it already.
+
+        Raises OtherImage when that one is about another image.
+        """
+        with self._lock:
+            held = self._open.get(key)
+            if held is None:
+                self._open[key] = ticket
+                return None
+        if held.digest != ticket.digest:
+            raise other_image(key)
+        return held
+
+    def leave(self, key: str, ticket: Ticket) -> None:
+        """Let the key go: the journal answers for it from now on."""
+        with self._lock:
+            if self._open.get(key) is ticket:
+                del self._open[key]
+
+
+def other_image(key: str) -> OtherImage:
+    """The refusal for a trigger that was answered for another image."""
+    return OtherImage(
+        f"trigger {key} was already answered for another image",
+        "count trigger_id up for every part, or send a trigger_epoch that changes when the PLC restarts",
+    )

@@ -1,0 +1,117 @@
+"""The only reader of the environment: every setting with its default, its unit and one sentence."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+PREFIX = "LOUPE_"
+
+
+class WrongSetting(ValueError):
+    """A setting has a value that can't be used."""
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(what)
+        self.remedy = remedy
+
+
+class Settings(BaseSettings):
+    """Where everything lives and how the line server behaves; from `LOUPE_*`, then `loupe.toml`, then the defaults."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, toml_file="loupe.toml", frozen=True, extra="forbid")
+
+    data_dir: Path = Field(
+        Path("data"), description="Folder where everything lives: database, images, journal, models."
+    )
+    database_url: str = Field("", description="SQLite or PostgreSQL address; empty: SQLite in the data folder.")
+    image_store_url: str = Field("", description="Address of the image store; empty: a folder in the data folder.")
+    host: str = Field("127.0.0.1", description="Address that the line server and the console listen on.")
+    port: int = Field(8080, ge=1, le=65535, description="Port of the line server.")
+    console_port: int = Field(8090, ge=1, le=65535, description="Port of the console.")
+    provider: str = Field(
+        "CPUExecutionProvider", description="ONNX Runtime execution provider; there is no silent fall back to another."
+    )
+    threads: int = Field(2, ge=1, le=256, description="Threads of the line server that inspect, one part each.")
+    queue_limit: int = Field(64, ge=1, description="Parts that may wait or be in work; above it the answer is 902.")
+    deadline_ms: float | None = Field(
+        None, gt=0, description="Deadline (ms) where neither the request nor the recipe names one; empty: none."
+    )
+    idempotency_window_h: float = Field(
+        24.0, gt=0, description="Hours (h) for which a trigger that comes again gets the stored answer."
+    )
+    max_image_mb: float = Field(64.0, gt=0, description="Largest body (MB) that the line server takes; above it 413.")
+    max_megapixels: float = Field(64.0, gt=0, description="Largest image (megapixels) that is decoded.")
+    commission_images: int = Field(
+        2000,
+        ge=60,
+        description="Images per camera from which the normal light is learned before alarms are calibrated.",
+    )
+    watch_poll_s: float = Field(1.0, gt=0, description="Seconds (s) between looks for a new champion or recipe.")
+    log_json: bool = Field(False, description="Log lines as JSON instead of text.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then the environment, then loupe.toml."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @property
+    def database_address(self) -> str:
+        """The database's address with its default filled in."""
+        return self.database_url or f"sqlite:///{self.data_dir.absolute() / 'loupe.db'}"
+
+    @property
+    def image_store_address(self) -> str:
+        """The image store's address with its default filled in."""
+        return self.image_store_url or f"file://{self.data_dir.absolute() / 'images'}"
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """The settings that hold now; overrides win over the environment.
+
+    Raises WrongSetting with the setting's name, its value and what to do.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = PREFIX + str(first["loc"][0]).upper()
+        if first["type"] == "extra_forbidden":
+            unknown = first["loc"][0]
+            raise WrongSetting(f"loupe.toml names a setting that does not exist: {unknown}", known()) from error
+        raise WrongSetting(
+            f"{name}={first['input']!r} can't be used: {first['msg'].lower()}",
+            f"{Settings.model_fields[str(first['loc'][0])].description} Set {name} accordingly.",
+        ) from error
+    except ValueError as error:  # a loupe.toml that is no TOML
+        raise WrongSetting(f"loupe.toml can't be read: {error}", "correct the line, or move the file away") from error
+
+
+def known() -> str:
+    """The names of all settings, for messages."""
+    return "known settings: " + ", ".join(sorted(Settings.model_fields))
+
+
+def reference() -> str:
+    """The reference page of all settings, as Markdown."""
+    lines = [
+        "# Settings",
+        "",
+        "From the environment (`LOUPE_*`), else from `loupe.toml` in the working folder (lower-case names).",
+        "A wrong value stops the start with the setting's name, the value and the remedy.",
+        "",
+        "| setting | default | meaning |",
+        "|---|---|---|",
+    ]
+    for name, field in Settings.model_fields.items():
+        default = "empty" if field.default in ("", None) else f"`{field.default}`"
+        lines.append(f"| `{PREFIX}{name.upper()}` | {default} | {field.description} |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,70 @@
+"""What the command line prints: tables and progress for people, one JSON object for programs."""
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+Report = Callable[[int, int], None]
+"""Told (done, total) as work goes on."""
+
+# Tables are cut to the terminal's width, but never when the output goes to a file or a pipe.
+_out = Console(width=None if sys.stdout.isatty() else 160, soft_wrap=not sys.stdout.isatty())
+_err = Console(stderr=True)
+
+
+def say(text: str) -> None:
+    """A line for people, on standard output."""
+    _out.print(text, highlight=False, markup=False)
+
+
+def note(text: str) -> None:
+    """A line about what is going on, on standard error, so that `--json` output stays clean."""
+    _err.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def fail(what: str, remedy: str) -> None:
+    """An error in one sentence, and what to do."""
+    _err.print(f"[bold red]error:[/] {_escape(what)}", highlight=False, soft_wrap=True)
+    if remedy and remedy not in what:
+        _err.print(f"  [bold]do:[/] {_escape(remedy)}", highlight=False, soft_wrap=True)
+
+
+def emit(value: Any) -> None:
+    """One JSON object on standard output."""
+    sys.stdout.write(json.dumps(value, default=str) + "\n")
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A table for people."""
+    drawn = Table(title=title, title_justify="left", title_style="bold")
+    for column in columns:
+        drawn.add_column(column)
+    for row in rows:
+        drawn.add_row(*(str(cell) for cell in row))
+    _out.print(drawn)
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Report]:
+    """A progress bar on a terminal, silence elsewhere."""
+    with Progress(
+        TextColumn(what),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=_err,
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    ) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _escape(text: str) -> str:
+    return text.replace("[", r"\[")

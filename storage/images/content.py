@@ -1,0 +1,69 @@
+"""Content-addressed objects (images, model files) behind obstore: the name of an object is the SHA-256 of its bytes."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+
+import obstore
+from obstore.exceptions import AlreadyExistsError
+from obstore.store import ObjectStore
+
+
+class ContentMissing(LookupError):
+    """No object of this hash is in the store."""
+
+    def __init__(self, sha256: str, address: str) -> None:
+        super().__init__(f"object {sha256} is not in the store {address}")
+        self.sha256 = sha256
+        self.remedy = "restore it from a backup, or check that LOUPE_IMAGE_STORE_URL names the store it was written to"
+
+
+class ContentStore:
+    """Bytes by their SHA-256; what `put` has returned is durable."""
+
+    def __init__(self, store: ObjectStore, address: str, settle: Callable[[Sequence[str]], None]) -> None:
+        self.address = address
+        self._store = store
+        self._settle = settle
+        """Makes written objects survive a power cut, where the store's own `put` does not."""
+
+    def put(self, data: bytes) -> str:
+        """Keep the bytes; returns their SHA-256 in hex. Keeping the same bytes again changes nothing."""
+        return self.put_all([data])[0]
+
+    def put_all(self, objects: Iterable[bytes]) -> list[str]:
+        """Keep several objects and make them durable together; returns their SHA-256 in hex."""
+        hashes = []
+        for data in objects:
+            hashes.append(hashlib.sha256(data).hexdigest())
+            # One that is there may have been written just before a crash: it is settled below all the same.
+            with suppress(AlreadyExistsError):
+                obstore.put(self._store, _key(hashes[-1]), data, mode="create")
+        self._settle([_key(sha256) for sha256 in hashes])
+        return hashes
+
+    def get(self, sha256: str) -> bytes:
+        """The bytes.
+
+        Raises ContentMissing.
+        """
+        try:
+            return bytes(obstore.get(self._store, _key(sha256)).bytes())
+        except FileNotFoundError as error:
+            raise ContentMissing(sha256, self.address) from error
+
+    def has(self, sha256: str) -> bool:
+        """Whether the store holds the object."""
+        try:
+            obstore.head(self._store, _key(sha256))
+        except FileNotFoundError:
+            return False
+        return True
+
+    def uri(self, sha256: str) -> str:
+        """Where the object lies."""
+        return f"{self.address.rstrip('/')}/{_key(sha256)}"
+
+
+def _key(sha256: str) -> str:
+    return f"{sha256[:2]}/{sha256}"

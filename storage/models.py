@@ -1,0 +1,73 @@
+"""Model versions, promotions and recipes: what decides where."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, func, insert, select
+
+from storage.database import from_row, insert_new, to_row
+from storage.records import Model, Promotion, Recipe
+from storage.tables import models, promotions, recipes
+
+
+def store(connection: Connection, model: Model) -> bool:
+    """Store a model version; returns whether it was new."""
+    return bool(insert_new(connection, models, [to_row(model)]))
+
+
+def find(connection: Connection, prefix: str) -> list[Model]:
+    """Models whose id or file hash begins with `prefix`."""
+    query = (
+        select(models)
+        .where(models.c.id.startswith(prefix, autoescape=True) | models.c.sha256.startswith(prefix, autoescape=True))
+        .order_by(models.c.created_at)
+    )
+    return [from_row(Model, row) for row in connection.execute(query).mappings()]
+
+
+def listing(connection: Connection, product: str | None = None) -> list[Model]:
+    """Model versions, newest first."""
+    query = select(models).order_by(models.c.created_at.desc(), models.c.id)
+    if product is not None:
+        query = query.where(models.c.product == product)
+    return [from_row(Model, row) for row in connection.execute(query).mappings()]
+
+
+def promote(connection: Connection, promotion: Promotion) -> None:
+    """Append a promotion: the line servers follow it."""
+    connection.execute(insert(promotions).values(to_row(promotion, without=["seq"])))
+
+
+def history(connection: Connection, product: str) -> list[Promotion]:
+    """The product's promotions, newest first."""
+    query = select(promotions).where(promotions.c.product == product).order_by(promotions.c.seq.desc())
+    return [from_row(Promotion, row) for row in connection.execute(query).mappings()]
+
+
+def champions(connection: Connection) -> dict[str, Promotion]:
+    """The promotion that holds, by product."""
+    newest = select(func.max(promotions.c.seq)).group_by(promotions.c.product)
+    rows = connection.execute(select(promotions).where(promotions.c.seq.in_(newest))).mappings()
+    return {row["product"]: from_row(Promotion, row) for row in rows}
+
+
+def add_recipe(connection: Connection, recipe: Recipe) -> None:
+    """Add a version of a recipe."""
+    connection.execute(insert(recipes).values(to_row(recipe)))
+
+
+def newest_recipes(connection: Connection) -> dict[tuple[str, str], Recipe]:
+    """The newest version of each recipe, by (product, station)."""
+    query = select(recipes).order_by(recipes.c.version)
+    found = (from_row(Recipe, row) for row in connection.execute(query).mappings())
+    return {(recipe.product, recipe.station): recipe for recipe in found}
+
+
+def recipe_for(recipes_by_place: dict[tuple[str, str], Recipe], product: str, station: str) -> Recipe | None:
+    """The station's own recipe for the product, or the one for every station (`*`)."""
+    return recipes_by_place.get((product, station)) or recipes_by_place.get((product, "*"))
+
+
+def models_by_id(connection: Connection, ids: Sequence[str]) -> dict[str, Model]:
+    """Models by their exact ids."""
+    rows = connection.execute(select(models).where(models.c.id.in_(ids))).mappings()
+    return {row["id"]: from_row(Model, row) for row in rows}

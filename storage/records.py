@@ -1,0 +1,271 @@
+"""The stored records: one frozen dataclass a table, with the table's field names."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One picture known to a product; the bytes lie in the content store under `sha256`."""
+
+    product: str
+    sha256: str
+    name: str
+    media_type: str
+    byte_size: int
+    width: int
+    height: int
+    part_group: str
+    """Pictures of one part (or one look-alike family) share it; it never crosses a split."""
+    lot: str | None
+    source: str
+    """`import` or `line`."""
+    captured_at: datetime | None
+    added_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ImageClass:
+    """One entry of a label book: a number that is never reused, and whether a part of this class is good."""
+
+    name: str
+    number: int
+    ok: bool
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelBook:
+    """Versioned definitions of a product's classes."""
+
+    product: str
+    version: int
+    classes: tuple[ImageClass, ...]
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """One inspector's judgement of one image at one time; append-only."""
+
+    id: str
+    """Made by whoever submits (a page's UUID, an import's content hash), so that sending twice stores once."""
+    product: str
+    image_sha256: str
+    inspector: str
+    class_name: str
+    also: tuple[str, ...]
+    severity: int | None
+    unsure: bool
+    region: tuple[float, ...] | None
+    """x, y, width, height in pixels of the full image."""
+    comment: str
+    seconds: float | None
+    occasion: int
+    book_version: int
+    source: str
+    judged_at: datetime | None
+    stored_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ConsensusRun:
+    """One settling of a product's labels; its id is the hash of the votes it read, so settling twice is one run."""
+
+    id: str
+    product: str
+    method: str
+    reason: str
+    book_version: int
+    image_count: int
+    label_count: int
+    settled_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ConsensusRow:
+    """The posterior over classes of one image in one run."""
+
+    run_id: str
+    image_sha256: str
+    probability: dict[str, float]
+    effective_votes: float
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Immutable, content-addressed snapshot of images, consensus, splits and label-book version."""
+
+    id: str
+    product: str
+    consensus_run: str
+    book_version: int
+    image_count: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetItem:
+    """One image in a dataset."""
+
+    dataset_id: str
+    image_sha256: str
+    name: str
+    part_group: str
+    split: str
+    """`train` or `test`; a group keeps its split in every later dataset of the product."""
+    probability: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A trained model version; the file lies in the content store under `sha256`."""
+
+    id: str
+    product: str
+    sha256: str
+    dataset_id: str
+    card: dict[str, object]
+    """The `loupe` metadata of the model file."""
+    gates: tuple[dict[str, object], ...]
+    challenge: tuple[dict[str, object], ...]
+    """Golden parts with the answer expected: image_sha256, media_type, p_defect."""
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """From this row on, `model_id` decides for `product`; append-only, the highest `seq` holds."""
+
+    product: str
+    model_id: str
+    kind: str
+    """`promote` or `rollback`."""
+    reason: str
+    promoted_by: str
+    promoted_at: datetime
+    seq: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a product is inspected at a station (`*`: at every station without a recipe of its own); versioned."""
+
+    product: str
+    station: str
+    version: int
+    operating_point: str
+    fail_safe: str
+    """Disposition where nothing could be decided: `recheck` or `reject`."""
+    class_disposition: dict[str, str]
+    """Disposition for a class that is not good, where it is not `reject`."""
+    deadline_ms: float | None
+    on_optics_alarm: str
+    """`not_decidable` (nothing passes while an optics alarm stands) or `continue`."""
+    keep_ok_share: float
+    """Share of the good parts whose image is kept; everything else is always kept."""
+    created_by: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One image of an inspected part, as it was judged."""
+
+    result_id: str
+    view_id: str
+    camera: str
+    image_sha256: str
+    media_type: str
+    image_kept: bool
+    width: int | None
+    height: int | None
+    class_name: str | None
+    p_defect: float | None
+    novelty: float | None
+    signals: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """One part presented once at one station, and its verdict."""
+
+    result_id: str
+    station: str
+    trigger_epoch: str
+    trigger_id: str
+    product: str
+    part_id: str | None
+    lot: str | None
+    mode: str
+    evaluation: str
+    disposition: str
+    result_code: int
+    reasons: tuple[str, ...]
+    deadline_met: bool
+    recipe_version: int
+    model_id: str | None
+    model_sha256: str | None
+    drift_state: str
+    keep_probability: float
+    supersedes: str | None
+    """The record that this one takes the place of: a verdict that was decided too late to be answered."""
+    answer: str
+    """The body that was sent, byte for byte (UTF-8 JSON)."""
+    captured_at: datetime | None
+    received_at: datetime
+    views: tuple[View, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """A calibrated decision that a camera no longer sees what is normal."""
+
+    id: str
+    station: str
+    camera: str
+    product: str
+    cause: str
+    chart: str
+    ratio: float
+    """Chart over its limit when raised."""
+    images_since_onset: int
+    result_id: str
+    raised_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to the system: a model loaded or refused, an alarm cleared, a baseline reset."""
+
+    id: str
+    kind: str
+    subject: str
+    detail: dict[str, object]
+    happened_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Permission to post for one station; only the SHA-256 of the secret is stored."""
+
+    id: str
+    station: str
+    secret_sha256: str
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Work for the worker."""
+
+    id: str
+    kind: str
+    arguments: dict[str, object]
+    state: str
+    """queued | running | done | failed"""
+    result: dict[str, object]
+    queued_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
