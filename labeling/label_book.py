@@ -3,9 +3,8 @@
 from collections.abc import Collection, Iterable
 from datetime import datetime
 
-from sqlalchemy import Connection
-
 from storage import labels
+from storage.database import Connection
 from storage.records import ImageClass, LabelBook
 
 USUAL_OK_NAMES = frozenset({"ok", "good"})

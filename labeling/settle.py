@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
-from sqlalchemy import Connection
 
 from labeling.consensus import aggregate
 from labeling.votes import Consensus, Votes
 from storage import datasets, labels
+from storage.database import Connection
 from storage.records import ConsensusRow, ConsensusRun, Label, LabelBook
 
 UNSURE_WEIGHT = 0.5

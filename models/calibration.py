@@ -34,7 +34,7 @@ def p_defect_of(logits: NDArray[np.floating[Any]], ok: ArrayLike) -> NDArray[np.
 def worst_tile_logits(logits: NDArray[np.floating[Any]], ok: ArrayLike) -> NDArray[np.float64]:
     """Tiles (n, T, K) -> views (n, K): the tile with the highest p_defect, as models.classifier.pool takes it."""
     worst = p_defect_of(logits, ok).argmax(axis=1)
-    return np.asarray(logits, np.float64)[np.arange(len(logits)), worst]
+    return np.asarray(np.asarray(logits, np.float64)[np.arange(len(logits)), worst])
 
 
 def calibrated_views(logits: NDArray[np.floating[Any]], temperature: float, ok: ArrayLike) -> NDArray[np.float64]:
@@ -47,13 +47,14 @@ def operating_point(
 ) -> OperatingPoint:
     """Two thresholds from out-of-fold scores of n inspections; evidence is counted in groups.
 
-    p_defect: float (n,), of whole inspections (several views pooled by models.evaluation.part_scores). group: (n,), what is the same
-    part, however often it was imaged.
+    p_defect: float (n,), of whole inspections (several views pooled by models.evaluation.part_scores). group: (n,),
+    what is the same part, however often it was imaged.
 
-    The pass threshold is the highest at which the 95 % upper bound on the escape rate stays at or below wanted_escape. Where the
-    defective parts are too few for that (0 escapes of n bound it by about 3 / n), it is the strictest that the data can place: at it
-    no defect seen so far passes, and escape_bound says what that is worth. From the reject threshold on, at most wanted_overkill of the
-    good parts would be rejected without a second look; it is never below the pass threshold.
+    The pass threshold is the highest at which the 95 % upper bound on the escape rate stays at or below
+    wanted_escape. Where the defective parts are too few for that (0 escapes of n bound it by about 3 / n), it is the
+    strictest that the data can place: at it no defect seen so far passes, and escape_bound says what that is worth.
+    From the reject threshold on, at most wanted_overkill of the good parts would be rejected without a second look;
+    it is never below the pass threshold.
 
     Raises:
         OneSidedSample: no defect, or nothing else.
@@ -73,6 +74,47 @@ def operating_point(
         defect_parts=defect_parts,
         ok_parts=overkill.n,
     )
+
+
+def balanced_point(
+    p_defect: ArrayLike, is_defect: ArrayLike, group: ArrayLike, wanted_overkill: float = 0.01
+) -> OperatingPoint:
+    """Two thresholds where a promise about escapes would stop the line: arguments as for operating_point.
+
+    The pass threshold is where the shares of escapes and of good parts not passed add up to the least (Youden, "Index
+    for rating diagnostic tests", 1950). wanted_escape states what is expected there, escape_bound what is sure.
+
+    Raises:
+        OneSidedSample: no defect, or nothing else.
+    """
+    scores, defect, names = np.asarray(p_defect, np.float64), np.asarray(is_defect, bool), np.asarray(group)
+    if not defect.any() or defect.all():
+        raise OneSidedSample(int(defect.sum()), int((~defect).sum()))
+    candidates = np.unique(scores)
+    weight = group_weights(np.char.add(names.astype(str), np.where(defect, "+", "-")))
+    escaped = _share_below(scores[defect], weight[defect], candidates)
+    overkill = 1.0 - _share_below(scores[~defect], weight[~defect], candidates)
+    best = int(np.argmin(escaped + overkill))
+    pass_below = float(candidates[best])
+    found = grouped_proportion(scores[defect] < pass_below, names[defect])
+    return OperatingPoint(
+        pass_below=pass_below,
+        reject_from=max(pass_below, _reject_from(scores[~defect], names[~defect], wanted_overkill)),
+        wanted_escape=found.value,
+        escape_bound=upper_bound(found.value * found.n, found.n),
+        overkill_expected=grouped_proportion(scores[~defect] >= pass_below, names[~defect]).value,
+        defect_parts=found.n,
+        ok_parts=len(np.unique(names[~defect])),
+    )
+
+
+def _share_below(
+    scores: NDArray[np.float64], weight: NDArray[np.float64], candidates: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The weighted share of scores below each candidate."""
+    order = np.argsort(scores, kind="stable")
+    reached = np.concatenate(([0.0], np.cumsum(weight[order])))
+    return np.asarray(reached[np.searchsorted(scores[order], candidates)] / weight.sum(), np.float64)
 
 
 def _pass_below(defect_scores: NDArray[np.float64], group: NDArray[Any], wanted_escape: float) -> tuple[float, float]:

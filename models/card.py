@@ -38,9 +38,10 @@ class ClassInfo:
 class OperatingPoint:
     """Two thresholds on a part's p_defect and what they promise.
 
-    A part passes below pass_below and is rejected from reject_from on; between them it is rechecked. wanted_escape: the fraction of
-    defective parts that may pass. escape_bound: the one-sided 95 % upper bound on that fraction, from defect_parts parts that were not
-    trained on. overkill_expected: the fraction of the ok_parts good parts that do not pass.
+    A part passes below pass_below and is rejected from reject_from on; between them it is rechecked. wanted_escape:
+    the fraction of defective parts that may pass. escape_bound: the one-sided 95 % upper bound on that fraction, from
+    defect_parts parts that were not trained on. overkill_expected: the fraction of the ok_parts good parts that do
+    not pass.
     """
 
     pass_below: float
@@ -117,7 +118,8 @@ class ModelCard:
     def p_defect(self, class_probability: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
         """(…, K) probabilities -> (…,) probability that the part is not good: 1 - the sum over the ok classes."""
         ok = np.array([info.ok for info in self.classes])
-        return np.clip(1.0 - np.asarray(class_probability, np.float64)[..., ok].sum(axis=-1), 0.0, 1.0)
+        p_ok = np.asarray(class_probability, np.float64)[..., ok].sum(axis=-1)
+        return np.asarray(np.clip(1.0 - p_ok, 0.0, 1.0), np.float64)
 
     def to_json(self) -> dict[str, Any]:
         """Every field, ready for json.dumps."""

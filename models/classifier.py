@@ -30,7 +30,7 @@ UNLOADABLE = (
 )
 
 
-class ExecutionProviderMismatch(RuntimeError):  # noqa: N818 - named for the state that it reports
+class ExecutionProviderMismatch(RuntimeError):
     """ONNX Runtime does not run the model on the device that was asked for."""
 
     def __init__(self, wanted: str, found: str) -> None:
@@ -44,7 +44,8 @@ class ExecutionProviderMismatch(RuntimeError):  # noqa: N818 - named for the sta
 class Scores:
     """What a model says about N images; an output that the model does not have is None.
 
-    class_probability: float32 (N, K). defect_map: float32 (N, h, w) in [0, 1]. novelty: float32 (N,). embedding: float32 (N, D).
+    class_probability: float32 (N, K). defect_map: float32 (N, h, w) in [0, 1]. novelty: float32 (N,). embedding:
+    float32 (N, D).
     """
 
     class_probability: NDArray[np.float32]
@@ -55,7 +56,7 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class ViewScore:
-    """One view after pooling its tiles: class_probability float32 (K,), p_defect in [0, 1], novelty, and the likeliest class."""
+    """One view, its tiles pooled: class_probability float32 (K,), p_defect in [0, 1], novelty, the likeliest class."""
 
     class_probability: NDArray[np.float32]
     p_defect: float
@@ -130,6 +131,8 @@ def _open_session(content: bytes, provider: str, threads: int) -> ort.InferenceS
     try:
         return ort.InferenceSession(content, options, providers=[provider], provider_options=provider_options)
     except UNLOADABLE as error:
+        if provider != CPU and "fallback" in str(error).lower():
+            raise ExecutionProviderMismatch(provider, CPU) from error
         reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
         raise ModelFileError(f"the model file cannot be loaded: {reason}", f"copy it again, or {RE_EXPORT}") from error
 

@@ -5,9 +5,8 @@ import json
 from collections.abc import Mapping
 from datetime import datetime
 
-from sqlalchemy import Connection
-
 from storage import datasets, pictures
+from storage.database import Connection
 from storage.records import ConsensusRun, Dataset, DatasetItem
 
 TRAIN, TEST = "train", "test"

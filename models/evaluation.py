@@ -1,6 +1,7 @@
 """How good scores are, on images that were not trained on, with intervals that respect parts.
 
-Images of one part (or one series of exposures) are not independent; whatever takes `group` resamples or counts whole groups.
+Images of one part (or one series of exposures) are not independent; whatever takes `group` resamples or counts whole
+groups.
 """
 
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from scipy.stats import beta, rankdata
 BOOTSTRAP_ROUNDS = 1000
 
 
-class OneSidedSample(ValueError):  # noqa: N818 - named for the state that it reports
+class OneSidedSample(ValueError):
     """A measure that compares defects with good parts was asked of a sample that lacks one of them."""
 
     def __init__(self, defects: int, oks: int) -> None:
@@ -41,8 +42,8 @@ class Interval:
 class Outcomes:
     """What an operating point does to a sample of inspections.
 
-    escape: defects passed, of all defects. overkill: good parts not passed, of all good. recheck: neither passed nor rejected, of
-    all. Each n is a number of groups.
+    escape: defects passed, of all defects. overkill: good parts not passed, of all good. recheck: neither passed nor
+    rejected, of all. Each n is a number of groups.
     """
 
     escape: Interval

@@ -68,8 +68,8 @@ def software_versions() -> dict[str, str]:
 def export_model(network: InspectionNetwork, card: ModelCard, path: Path, samples: NDArray[np.uint8]) -> float:
     """Write the model file and return the largest difference of a probability from torch's, over the sample tiles.
 
-    samples: uint8 (n, H, W, 3), n >= 1, of the card's geometry. The file appears whole or not at all. `embedding` must be among the
-    card's capabilities for answers to carry it; software versions are added to the card.
+    samples: uint8 (n, H, W, 3), n >= 1, of the card's geometry. The file appears whole or not at all. `embedding`
+    must be among the card's capabilities for answers to carry it.
 
     Raises:
         ExportParityError: the difference is above PARITY_TOLERANCE; nothing is written.
@@ -81,14 +81,14 @@ def export_model(network: InspectionNetwork, card: ModelCard, path: Path, sample
     entry.key, entry.value = METADATA_KEY, json.dumps(card.to_json(), sort_keys=True)
     content = program.SerializeToString()
     difference = _parity(network, content, samples)
-    if difference > PARITY_TOLERANCE:
+    if not difference <= PARITY_TOLERANCE:  # written so that NaN fails too
         raise ExportParityError(difference, PARITY_TOLERANCE)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(file.name, path)
+    Path(file.name).replace(path)
     return difference
 
 

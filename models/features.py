@@ -5,7 +5,6 @@ The extractor starts from uint8 tiles, so the very same module goes into the exp
 
 import hashlib
 import json
-import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -52,7 +51,7 @@ class SourceImage:
 
 
 class FeatureCache:
-    """Features on disk, one .npy file per image, in a folder per architecture and geometry; safe with several writers."""
+    """Features on disk, one .npy an image, in a folder per architecture and geometry; several may write at once."""
 
     def __init__(self, folder: Path, architecture: str, geometry: Geometry) -> None:
         key = json.dumps([architecture, geometry.to_json(), POOLING_VERSION], sort_keys=True)
@@ -70,7 +69,7 @@ class FeatureCache:
         self.folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=self.folder, suffix=".part", delete=False) as file:
             np.save(file, features)
-        os.replace(file.name, self.folder / f"{sha256}.npy")
+        Path(file.name).replace(self.folder / f"{sha256}.npy")
 
 
 def build_extractor(architecture: str) -> FeatureExtractor:

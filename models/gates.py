@@ -1,6 +1,7 @@
 """GATES: the checks that a candidate must pass before a person may promote it.
 
-A gate is a pure function of what the candidate, and the champion if there is one, say about the same frozen test images.
+A gate is a pure function of what the candidate, and the champion if there is one, say about the same frozen test
+images.
 """
 
 from collections.abc import Callable
@@ -24,8 +25,8 @@ BOOTSTRAP_SEED = 20250101  # a gate asked twice gives the same answer
 class GateInput:
     """A model on the frozen test images.
 
-    p_defect: float (n,). is_defect: bool (n,). group: (n,), which part an image shows. card: the model's card. parity: the largest
-    difference between exported and trained probabilities, where it is known.
+    p_defect: float (n,). is_defect: bool (n,). group: (n,), which part an image shows. card: the model's card.
+    parity: the largest difference between exported and trained probabilities, where it is known.
     """
 
     p_defect: NDArray[np.float64]
@@ -48,7 +49,7 @@ Gate = Callable[[GateInput, GateInput | None], GateResult]
 
 
 def has_test_parts(candidate: GateInput, champion: GateInput | None) -> GateResult:
-    """The test images show at least MIN_TEST_PARTS defective and as many good parts: below that nothing else here means much."""
+    """The test images show at least MIN_TEST_PARTS defective and as many good parts; fewer say nothing."""
     bad, good = _parts(candidate)
     reason = f"the test images show {bad} defective and {good} good parts; at least {MIN_TEST_PARTS} of each are needed"
     return GateResult("has_test_parts", min(bad, good) >= MIN_TEST_PARTS, reason)
@@ -71,8 +72,8 @@ def better_than_chance(candidate: GateInput, champion: GateInput | None) -> Gate
 def not_worse_than_champion(candidate: GateInput, champion: GateInput | None) -> GateResult:
     """Candidate minus champion, paired on the same test images, groups resampled: fails where a loss is established.
 
-    Two ways to fail: the whole 95 % interval of the difference lies below 0 (worse, beyond doubt), or the difference itself is a loss of
-    more than NON_INFERIORITY_MARGIN (too much to accept on a test set too small to be sure).
+    Two ways to fail: the whole 95 % interval of the difference lies below 0 (worse, beyond doubt), or the difference
+    itself is a loss of more than NON_INFERIORITY_MARGIN (too much to accept on a test set too small to be sure).
     """
     name = "not_worse_than_champion"
     if champion is None:
@@ -84,7 +85,10 @@ def not_worse_than_champion(candidate: GateInput, champion: GateInput | None) ->
     defect = candidate.is_defect
     change = auroc(candidate.p_defect, defect) - auroc(champion.p_defect, defect)
     low, high = _change_interval(candidate, champion)
-    reason = f"AUROC changes by {change:+.3f} ({low:+.3f} to {high:+.3f}) against the champion; at most −{NON_INFERIORITY_MARGIN} is accepted"
+    reason = (
+        f"AUROC changes by {change:+.3f} ({low:+.3f} to {high:+.3f}) against the champion; "
+        f"a loss of up to {NON_INFERIORITY_MARGIN} is accepted"
+    )
     return GateResult(name, high >= 0 and change >= -NON_INFERIORITY_MARGIN, reason)
 
 
@@ -97,7 +101,7 @@ def parity(candidate: GateInput, champion: GateInput | None) -> GateResult:
 
 
 def operating_point_present(candidate: GateInput, champion: GateInput | None) -> GateResult:
-    """The card has the operating points that the champion's recipes may name; at least one where there is no champion."""
+    """The card has every operating point of the champion, which recipes may name, and at least one in any case."""
     name, points = "operating_point_present", candidate.card.operating_points
     if not points:
         return GateResult(name, False, "the model card has no operating point, so no part could ever pass")

@@ -1,9 +1,10 @@
 """Image bytes to model input: the one implementation that training and serving share.
 
-Headers are read before anything is decoded, because a small file may unpack to gigabytes. A JPEG is decoded by libjpeg-turbo at the
-smallest scale that still covers the model's input; other formats are halved until they do, so both lose detail in the same way.
-EXIF orientation is ignored on purpose: industrial cameras write none, and a viewer's rotation flag must not turn a fixed station's image.
-The functions hold no state and may run on many threads; simplejpeg and OpenCV release the GIL while they work.
+Headers are read before anything is decoded, because a small file may unpack to gigabytes. A JPEG is decoded by
+libjpeg-turbo at the smallest scale that still covers the model's input; other formats are halved until they do, so
+both lose detail in the same way. EXIF orientation is ignored on purpose: industrial cameras write none, and a
+viewer's rotation flag must not turn a fixed station's image. The functions hold no state and may run on many threads;
+simplejpeg and OpenCV release the GIL while they work.
 """
 
 import struct
@@ -24,7 +25,7 @@ RAW_MEDIA_TYPE = "application/octet-stream"
 Pixels = NDArray[np.uint8]
 
 
-class UnreadableImage(ValueError):  # noqa: N818 - the API's own word for result code 906
+class UnreadableImage(ValueError):
     """The bytes are not an image that can be decoded in full."""
 
     def __init__(self, reason: str, remedy: str) -> None:
@@ -52,7 +53,7 @@ class UnknownMediaType(UnreadableImage):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One image as it arrived: an encoded file, or raw pixels with a GenICam pixel format, a size and a row stride in bytes."""
+    """One image as it arrived: an encoded file, or raw pixels with a GenICam format, a size and a stride in bytes."""
 
     data: bytes
     media_type: str
@@ -66,8 +67,9 @@ class Frame:
 class Geometry:
     """What part of a frame the model sees, and at what size.
 
-    height, width: of one tile, in pixels. roi: x, y, width, height as fractions of the frame. tile_overlap: the fraction of a tile
-    that it shares with its neighbour. Tiles are squashed to height × width; the aspect ratio is not kept.
+    height, width: of one tile, in pixels. roi: x, y, width, height as fractions of the frame. tile_overlap: the
+    fraction of a tile that it shares with its neighbour. Tiles are squashed to height × width; the aspect ratio is
+    not kept.
     """
 
     height: int
@@ -144,7 +146,8 @@ def prepare(frame: Frame, geometry: Geometry, *, pixel_limit: int = PIXEL_LIMIT)
     """
     if geometry.decode_version != DECODE_VERSION:
         raise ValueError(
-            f"the geometry needs decode version {geometry.decode_version}, this program has {DECODE_VERSION}; retrain the model"
+            f"the geometry needs decode version {geometry.decode_version}, this program has {DECODE_VERSION}; "
+            "train the model again"
         )
     width, height = read_size(frame)
     if width * height > pixel_limit:
@@ -204,7 +207,7 @@ def _damaged(media_type: str, what: str) -> UnreadableImage:
     return UnreadableImage(f"the {media_type} cannot be read: {what}", "send the complete file as the camera made it")
 
 
-# --- headers -----------------------------------------------------------------------------------------------------------
+# --- headers --------------------------------------------------------------------------------------
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int]:
@@ -255,7 +258,7 @@ MAGIC = (
 )
 
 
-# --- decoding ----------------------------------------------------------------------------------------------------------
+# --- decoding -------------------------------------------------------------------------------------
 
 
 def _decode(frame: Frame, height: int, width: int, min_height: int, min_width: int) -> Pixels:
@@ -311,7 +314,7 @@ def _to_rgb(decoded: Pixels, media_type: str) -> Pixels:
     return np.asarray(cv2.cvtColor(decoded, conversions[channels]), np.uint8)
 
 
-# --- raw pixels --------------------------------------------------------------------------------------------------------
+# --- raw pixels -----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,7 +363,7 @@ def _raw_size(frame: Frame) -> tuple[int, int]:
     shortest, longest = stride * (frame.height - 1) + row_bytes, stride * frame.height
     if not shortest <= len(frame.data) <= longest:
         raise UnreadableImage(
-            f"{len(frame.data)} bytes for {frame.width} × {frame.height} {frame.pixel_format} pixels that take {longest}",
+            f"{len(frame.data)} bytes for {frame.width} × {frame.height} px {frame.pixel_format}, not {longest}",
             "send the whole frame, and its true width, height, stride and pixel format",
         )
     if pixel_format.conversion is not None and pixel_format.bytes_per_pixel == 1 and min(frame.width, frame.height) < 4:
@@ -375,7 +378,7 @@ def _decode_raw(frame: Frame) -> Pixels:
     if pixel_format.bits > 8:
         deep = np.ndarray((height, width), np.dtype("<u2"), frame.data, strides=(stride, 2))
         # Padding bits should be zero; where a camera leaves rubbish there, bright beats wrapped round to dark.
-        return np.minimum(deep >> (pixel_format.bits - 8), 255).astype(np.uint8)
+        return np.asarray(np.minimum(deep >> (pixel_format.bits - 8), 255), np.uint8)
     if pixel_format.bytes_per_pixel == 1:
         pixels = np.ndarray((height, width), np.uint8, frame.data, strides=(stride, 1))
     else:
@@ -386,7 +389,7 @@ def _decode_raw(frame: Frame) -> Pixels:
     return np.asarray(cv2.cvtColor(pixels, pixel_format.conversion), np.uint8)
 
 
-# --- geometry ----------------------------------------------------------------------------------------------------------
+# --- geometry -------------------------------------------------------------------------------------
 
 
 def _needed_size(geometry: Geometry, height: int, width: int) -> tuple[int, int]:
@@ -425,7 +428,7 @@ def _spans(start: float, length: float, count: int, overlap: float, limit: int) 
 
 
 def _halve(pixels: Pixels, min_height: int, min_width: int) -> Pixels:
-    """Average 2 × 2 pixels for as long as the result keeps the needed size: what a scaled JPEG decode does, at a like cost."""
+    """Average 2 × 2 pixels while the result keeps the needed size: what a scaled JPEG decode does, at a like cost."""
     height, width = pixels.shape[:2]
     while height // 2 >= min_height and width // 2 >= min_width and min(height, width) >= 2:
         # An odd last row or column is dropped: INTER_AREA is fast only for whole factors.

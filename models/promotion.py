@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection
-
 from storage import models
+from storage.database import Connection
 from storage.records import Model, Promotion
 
 

@@ -9,7 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.calibration import calibrated_views, fit_temperature, operating_point, worst_tile_logits
+from models.calibration import (
+    balanced_point,
+    calibrated_views,
+    fit_temperature,
+    operating_point,
+    worst_tile_logits,
+)
 from models.card import ClassInfo, ModelCard
 from models.classifier import Classifier
 from models.dataset import TEST, TRAIN
@@ -25,8 +31,8 @@ from storage.database import Database
 from storage.images.content import ContentStore
 from storage.records import Dataset, DatasetItem, Model
 
-OPERATING_POINTS = {"standard": 0.05, "strict": 0.01}
-"""Name -> share of defective parts that may pass."""
+PROMISES = {"standard": 0.05, "strict": 0.01}
+"""Operating point -> share of defective parts that may pass; `balanced` promises nothing."""
 GOLDEN_PARTS = 3
 """Golden parts of each kind, good and defect, that a model must answer as it did here before it decides on a line."""
 PARITY_SAMPLES = 8
@@ -144,8 +150,11 @@ def retrain(
         classes=rows.classes,
         geometry=Geometry(trained.side_px, trained.side_px),
         operating_points={
-            name: operating_point(p_defect, training.is_defect, training.group, escape)
-            for name, escape in OPERATING_POINTS.items()
+            **{
+                name: operating_point(p_defect, training.is_defect, training.group, escape)
+                for name, escape in PROMISES.items()
+            },
+            "balanced": balanced_point(p_defect, training.is_defect, training.group),
         },
         capabilities=(EMBEDDING,),
         dataset=dataset.id,

@@ -1,9 +1,9 @@
-"""A calibrated linear head on frozen features: soft-label multinomial logistic regression, chosen by grouped cross-validation.
+"""A linear head on frozen features: soft-label multinomial logistic regression, chosen by grouped cross-validation.
 
-Frozen ImageNet features with a linear head train in seconds on a CPU, give the same model for the same data, and need no epoch to be
-picked. Soft targets carry what inspectors disagreed about. Where a view has several tiles, its defect is on one of them: the head is
-fitted to the tile that looks worst, and that choice is repeated with the fitted head (Andrews et al., "Support vector machines for
-multiple-instance learning", 2003).
+Frozen ImageNet features with a linear head train in seconds on a CPU, give the same model for the same data, and need
+no epoch to be picked. Soft targets carry what inspectors disagreed about. Where a view has several tiles, its defect
+is on one of them: the head is fitted to the tile that looks worst, and that choice is repeated with the fitted head
+(Andrews et al., "Support vector machines for multiple-instance learning", 2003).
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
 from scipy.special import log_softmax
+from threadpoolctl import threadpool_limits
 
 from models.calibration import fit_temperature, p_defect_of, worst_tile_logits
 
@@ -27,7 +28,7 @@ BIAS_PENALTY = (
 MIN_PARTS = 2
 
 
-class CannotTrain(ValueError):  # noqa: N818 - named for the state that it reports
+class CannotTrain(ValueError):
     """The data set cannot give a model."""
 
     def __init__(self, what: str, remedy: str) -> None:
@@ -40,8 +41,9 @@ class CannotTrain(ValueError):  # noqa: N818 - named for the state that it repor
 class TrainingSettings:
     """How a model is trained.
 
-    sides_px: input sizes to choose from. penalties: strengths of the squared penalty (see fit_head) to choose from. folds: of the grouped
-    cross-validation. balanced: weigh every class alike instead of by its frequency. iterations: upper limit of one fit.
+    sides_px: input sizes to choose from. penalties: strengths of the squared penalty (see fit_head) to choose from.
+    folds: of the grouped cross-validation. balanced: weigh every class alike instead of by its frequency. iterations:
+    upper limit of one fit.
     """
 
     architecture: str = "efficientnet_lite0"
@@ -78,8 +80,8 @@ class Head:
 class Trained:
     """The outcome of a cross-validation and the final fit.
 
-    head: fitted on all rows. logits: float64 (n, T, K), out of fold. fold: int (n,). side_px, penalty: what was chosen. losses:
-    (side_px, penalty) -> out-of-fold cross-entropy.
+    head: fitted on all rows. logits: float64 (n, T, K), out of fold. fold: int (n,). side_px, penalty: what was
+    chosen. losses: (side_px, penalty) -> out-of-fold cross-entropy.
     """
 
     head: Head
@@ -101,9 +103,10 @@ def train(
 ) -> Trained:
     """Choose input size and penalty by grouped cross-validation, then fit on everything.
 
-    features: side in px -> float32 (n, T, D). target: soft labels (n, K), rows summing to 1. group: (n,), what must not be split. ok: K
-    flags. weight: (n,) row weights, 1 by default. The winner is compared on the very folds that its out-of-fold logits come from; with
-    a handful of candidates the optimism of that is far below the interval of any metric.
+    features: side in px -> float32 (n, T, D). target: soft labels (n, K), rows summing to 1. group: (n,), what must
+    not be split. ok: K flags. weight: (n,) row weights, 1 by default. The winner is compared on the very folds that
+    its out-of-fold logits come from; with a handful of candidates the optimism of that is far below the interval of
+    any metric.
 
     Raises:
         CannotTrain: fewer than two classes present, no ok or no defect class, or fewer than two groups.
@@ -114,20 +117,23 @@ def train(
     rows = rows * _class_balance(target, rows) if settings.balanced else rows
     fold = grouped_folds(target.argmax(axis=1), group, settings.folds, np.random.default_rng(settings.seed))
     logits: dict[tuple[int, float], Floats] = {}
-    for side, values in features.items():
-        for penalty, found in _out_of_fold(values, target, rows, flags, fold, settings).items():
-            logits[side, penalty] = found
-    losses = {key: _view_loss(found, target, flags) for key, found in logits.items()}
-    side_px, penalty = min(losses, key=lambda key: (losses[key], key))
-    head = _fit_views(features[side_px], target, rows, flags, (penalty,), settings.iterations)[penalty]
+    # One BLAS thread: the matrices are small, and several threads that wait for each other by spinning take ten times
+    # as long when anything else runs on the machine.
+    with threadpool_limits(1, user_api="blas"):
+        for side, values in features.items():
+            for penalty, found in _out_of_fold(values, target, rows, flags, fold, settings).items():
+                logits[side, penalty] = found
+        losses = {key: _view_loss(found, target, flags) for key, found in logits.items()}
+        side_px, penalty = min(losses, key=lambda key: (losses[key], key))
+        head = _fit_views(features[side_px], target, rows, flags, (penalty,), settings.iterations)[penalty]
     return Trained(head, logits[side_px, penalty], fold, side_px, penalty, losses)
 
 
 def grouped_folds(label: ArrayLike, group: ArrayLike, folds: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """A fold number for each row, int (n,): groups stay whole, classes are spread as evenly as that allows.
 
-    Groups with the rarest classes are dealt first, each to the fold that holds the least of its classes; there are never more folds than
-    groups. The same generator state gives the same folds.
+    Groups with the rarest classes are dealt first, each to the fold that holds the least of its classes; there are
+    never more folds than groups. The same generator state gives the same folds.
     """
     labels, (names, number) = np.asarray(label), np.unique(np.asarray(group), return_inverse=True)
     classes, column = np.unique(labels, return_inverse=True)
@@ -156,8 +162,8 @@ def fit_heads(
 ) -> dict[float, Head]:
     """Fit rows (n, D) to soft targets (n, K), once for each penalty.
 
-    Minimises the weighted sum of cross-entropies + penalty × D / 2 × the sum of squared weights; with D in it, one penalty suits backbones
-    of any width.
+    Minimises the weighted sum of cross-entropies + penalty × D / 2 × the sum of squared weights; with D in it, one
+    penalty suits backbones of any width.
     """
     rows = np.ones(len(target)) if weight is None else np.asarray(weight, np.float64)
     basis = _Basis.of(features)
@@ -176,7 +182,7 @@ def _check_trainable(target: Floats, ok: NDArray[np.bool_], group: ArrayLike) ->
         if parts < MIN_PARTS:
             raise CannotTrain(
                 f"the data set shows {parts} {kind} part{'' if parts == 1 else 's'}",
-                f"label images of at least {MIN_PARTS} good and {MIN_PARTS} defective parts, and mark which classes are ok",
+                f"label at least {MIN_PARTS} good and {MIN_PARTS} defective parts, and mark which classes are ok",
             )
 
 
@@ -234,7 +240,7 @@ def _fit_tiles(
     penalty: float,
     iterations: int,
 ) -> Head:
-    """Every tile of a good view is good; of a defective view only the tile that looks worst is known to be defective."""
+    """Every tile of a good view is good; of a defective view only the tile that looks worst is taken as defective."""
     views, tiles = features.shape[:2]
     defective = target[:, ok].sum(axis=1) <= 0.5
     view, tile = np.repeat(np.arange(views), tiles), np.tile(np.arange(tiles), views)
@@ -257,8 +263,8 @@ def _fit_tiles(
 class _Basis:
     """Standardised rows in an orthonormal basis of their span.
 
-    A penalised linear fit never leaves the span of its rows, so n coordinates a row say all that D > n features do: exact, and several
-    times faster.
+    A penalised linear fit never leaves the span of its rows, so n coordinates a row say all that D > n features do:
+    exact, and several times faster.
     """
 
     mean: Floats

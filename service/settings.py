@@ -1,5 +1,6 @@
 """The only reader of the environment: every setting with its default, its unit and one sentence."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ class WrongSetting(ValueError):
 class Settings(BaseSettings):
     """Where everything lives and how the line server behaves; from `LOUPE_*`, then `loupe.toml`, then the defaults."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, toml_file="loupe.toml", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, toml_file="loupe.toml", frozen=True, extra="forbid", env_ignore_empty=True
+    )
 
     data_dir: Path = Field(
         Path("data"), description="Folder where everything lives: database, images, journal, models."
@@ -115,3 +118,9 @@ def reference() -> str:
         default = "empty" if field.default in ("", None) else f"`{field.default}`"
         lines.append(f"| `{PREFIX}{name.upper()}` | {default} | {field.description} |")
     return "\n".join(lines) + "\n"
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """The environment for a child process that shall run under these very settings."""
+    own = {f"{PREFIX}{name.upper()}": value for name, value in settings.model_dump().items()}
+    return {**os.environ, **{name: "" if value is None else str(value) for name, value in own.items()}}

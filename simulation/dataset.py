@@ -12,7 +12,7 @@ import numpy as np
 from simulation.inspectors import Inspector
 from simulation.parts import Light, PartRenderer, ScheduledPart, draw_schedule, encode_jpeg
 
-_LABEL_COLUMNS = ("path", "label", "group", "inspector", "time", "unsure")
+_LABEL_COLUMNS = ("path", "label", "lot", "inspector", "time", "unsure")
 _TRUTH_COLUMNS = ("path", "truth", "size")
 _AFTERNOON_HOUR = 14
 
@@ -60,9 +60,9 @@ def write_dataset(
 ) -> Path:
     """Render `n` parts, have `team` judge them, write both to `folder`; returns the path of its labels.csv.
 
-    labels.csv holds one row a judgement (path, label, group, inspector, time, unsure): two inspectors a part, a third
+    labels.csv holds one row a judgement (path, label, lot, inspector, time, unsure): two inspectors a part, a third
     for a share `third_look_rate`, and for a share `repeat_rate` the same inspector once more, in the afternoon after
-    the last first look. `group` is the lot; times are ISO 8601 with the zone of `start` (aware); unsure is 0 or 1.
+    the last first look. Times are ISO 8601 with the zone of `start` (aware); unsure is 0 or 1.
     truth.csv (path, truth, size) holds what no plant has. Paths are relative to the folder. The folder appears whole
     or not at all. `renderer` is the line that makes the parts, to be given where the same line runs on afterwards; None
     takes PartRenderer(0). Raises FolderNotEmptyError, TeamTooSmallError.

@@ -8,9 +8,9 @@ import numpy as np
 
 from simulation.parts import OK
 
-_HARD_SIZE = 0.18  # a defect of this size is seen by half of the glances of someone who misses small ones
+_HARD_SIZE = 0.3  # a defect of this size is seen by half of the glances of someone who misses small ones
 _HARD_SPREAD = 0.05
-_TIRED_SIZE = 0.42
+_TIRED_SIZE = 0.6
 _TIRED_MISS = 0.85
 _MEDIAN_SECONDS = 3.5
 

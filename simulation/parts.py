@@ -208,11 +208,11 @@ def encode_jpeg(image: NDArray[np.uint8], quality: int = 92) -> bytes:
 def draw_schedule(rng: np.random.Generator, n: int, defect_rate: float, lot_size: int = 200) -> Iterator[ScheduledPart]:
     """Draw `n` parts in the order of production, a share `defect_rate` of them defective, all four kinds alike.
 
-    Sizes lean to the small side, so that a share of the defects is hard to see.
+    Sizes lean to the large side; about one defect in eight is hard to see.
     """
     kinds = list(FLAWS)
     for index in range(n):
         defect = kinds[int(rng.integers(len(kinds)))] if rng.random() < defect_rate else None
-        size = float(rng.beta(1.3, 1.8)) if defect else 0.0
+        size = float(rng.beta(4.0, 1.5)) if defect else 0.0
         seed = int(rng.integers(2**32))
         yield ScheduledPart(index=index, defect=defect, size=size, lot=index // lot_size, seed=seed)

@@ -10,7 +10,10 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, RowMapping, Table, create_engine, event, inspect, text
+
+# Under its own name: the layers above write this type in their signatures, and SQLAlchemy itself stays in storage.
+from sqlalchemy import Connection as Connection
+from sqlalchemy import Engine, RowMapping, Table, create_engine, event, inspect, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, RowMapping, func, select
+from sqlalchemy import Connection, RowMapping, exists, func, select
 
 from storage.database import from_row, insert_new, to_row
 from storage.records import Inspection, View
-from storage.tables import inspections, views
+from storage.tables import images, inspections, views
 
 
 def store(connection: Connection, new: Sequence[Inspection]) -> int:
@@ -41,6 +41,20 @@ def latest(
     return _with_views(connection, connection.execute(query).mappings().all())
 
 
+def kept_view(connection: Connection, product: str, image_sha256: str) -> tuple[Inspection, View] | None:
+    """A view of the product whose image was kept and has this hash, with its inspection."""
+    query = (
+        select(inspections)
+        .join(views, views.c.result_id == inspections.c.result_id)
+        .where(views.c.image_sha256 == image_sha256, views.c.image_kept, inspections.c.product == product)
+        .limit(1)
+    )
+    found = _with_views(connection, connection.execute(query).mappings().all())
+    if not found:
+        return None
+    return found[0], next(view for view in found[0].views if view.image_sha256 == image_sha256)
+
+
 def counts(connection: Connection, since: datetime) -> dict[str, dict[str, int]]:
     """Production inspections by station and disposition since a time; superseded records are left out."""
     replaced = select(inspections.c.supersedes).where(inspections.c.supersedes.is_not(None))
@@ -57,6 +71,44 @@ def counts(connection: Connection, since: datetime) -> dict[str, dict[str, int]]
     for station, disposition, count in connection.execute(query):
         result.setdefault(station, {})[disposition] = count
     return result
+
+
+def last_seen(connection: Connection) -> dict[str, datetime]:
+    """When the newest part of each station came in, whatever its mode."""
+    # Both halves walk the index on (station, received_at) in jumps; a GROUP BY would read every record ever made.
+    stations = select(inspections.c.station).distinct().subquery()
+    newest = select(func.max(inspections.c.received_at)).where(inspections.c.station == stations.c.station)
+    query = select(stations.c.station, newest.scalar_subquery()).order_by(stations.c.station)
+    return {station: at for station, at in connection.execute(query)}  # noqa: C416 - a Row is no plain pair for mypy
+
+
+def superseding(connection: Connection, result_id: str) -> str | None:
+    """The record that took the place of this one, if any."""
+    query = select(inspections.c.result_id).where(inspections.c.supersedes == result_id).limit(1)
+    return connection.execute(query).scalar_one_or_none()
+
+
+def kept_media_type(connection: Connection, image_sha256: str) -> str | None:
+    """The media type of an image that was kept on the line; None where it is unknown or was not kept."""
+    query = select(views.c.media_type).where(views.c.image_sha256 == image_sha256, views.c.image_kept).limit(1)
+    return connection.execute(query).scalar_one_or_none()
+
+
+def unlabelled(connection: Connection, product: str, limit: int) -> list[tuple[str, str]]:
+    """(SHA-256, media type) of kept production images that are not among the product's images yet, ordered by hash.
+
+    A label of such an image makes it one of the product's images, so none of these has a label.
+    """
+    known = exists().where(images.c.product == product, images.c.sha256 == views.c.image_sha256)
+    query = (
+        select(views.c.image_sha256, func.min(views.c.media_type))
+        .join(inspections, inspections.c.result_id == views.c.result_id)
+        .where(inspections.c.product == product, inspections.c.mode == "production", views.c.image_kept, ~known)
+        .group_by(views.c.image_sha256)
+        .order_by(views.c.image_sha256)
+        .limit(limit)
+    )
+    return [(sha256, media_type) for sha256, media_type in connection.execute(query)]
 
 
 def _with_views(connection: Connection, rows: Sequence[RowMapping]) -> list[Inspection]:

@@ -1,7 +1,7 @@
 """ARCHITECTURES: name -> factory of a torch backbone in evaluation mode.
 
-A backbone maps float RGB (N, 3, H, W) in 0..255, with H and W multiples of STRIDE, to three feature maps at strides 8, 16 and 32. It
-normalises its input itself, so that nothing about pixels has to be kept beside the model file.
+A backbone maps float RGB (N, 3, H, W) in 0..255, with H and W multiples of STRIDE, to three feature maps at strides
+8, 16 and 32. It normalises its input itself, so that nothing about pixels has to be kept beside the model file.
 """
 
 from collections.abc import Callable

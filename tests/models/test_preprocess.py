@@ -129,7 +129,7 @@ def test_alpha_is_dropped() -> None:
 @pytest.mark.parametrize(("pixel_format", "bits"), [("Mono10", 10), ("Mono12", 12), ("Mono16", 16)])
 def test_deep_mono_keeps_its_brightness(pixel_format: str, bits: int) -> None:
     gray = scene()[:, :, 0]
-    frame = raw((gray.astype(np.uint16) << (bits - 8)).view(np.uint16), pixel_format)  # type: ignore[arg-type] # 16-bit
+    frame = raw((gray.astype(np.uint16) << (bits - 8)).view(np.uint16), pixel_format)
     assert (prepare(frame, Geometry(120, 160)).tiles[0, :, :, 1] == gray).all()
 
 
@@ -143,8 +143,10 @@ def test_raw_colour_orders() -> None:
 def test_bayer_patterns_follow_genicam(pixel_format: str) -> None:
     colour = {"R": 200, "G": 120, "B": 30}
     first, second = pixel_format[5], pixel_format[6]
-    third, fourth = {"RG": "GB", "GR": "BG", "GB": "RG", "BG": "GR"}[first + second]
-    mosaic = np.tile(np.array([[colour[first], colour[second]], [colour[third], colour[fourth]]], np.uint8), (16, 16))
+    below = {"RG": "GB", "GR": "BG", "GB": "RG", "BG": "GR"}[first + second]
+    mosaic = np.tile(
+        np.array([[colour[first], colour[second]], [colour[below[0]], colour[below[1]]]], np.uint8), (16, 16)
+    )
     assert (prepare(raw(mosaic, pixel_format), Geometry(32, 32)).tiles[0, 8, 8] == [200, 120, 30]).all()
 
 
@@ -227,7 +229,10 @@ def test_exif_orientation_is_ignored() -> None:
     data = encoded(scene(), "image/jpeg")
     exif = b"Exif\0\0II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0)
     turned = data[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + data[2:]
-    assert (prepare(Frame(turned, "image/jpeg"), Geometry(64, 64)).tiles == prepare(Frame(data, "image/jpeg"), Geometry(64, 64)).tiles).all()
+    assert (
+        prepare(Frame(turned, "image/jpeg"), Geometry(64, 64)).tiles
+        == prepare(Frame(data, "image/jpeg"), Geometry(64, 64)).tiles
+    ).all()
 
 
 def test_another_decode_version_is_refused() -> None:
@@ -249,7 +254,9 @@ def test_geometry_survives_json() -> None:
     assert Geometry.from_json(Geometry(64, 64).to_json()) == Geometry(64, 64)
 
 
-@pytest.mark.parametrize("fields", [{"height": 0}, {"tile_overlap": 0.95}, {"roi": (0.5, 0.0, 0.6, 1.0)}, {"tile_rows": 0}])
+@pytest.mark.parametrize(
+    "fields", [{"height": 0}, {"tile_overlap": 0.95}, {"roi": (0.5, 0.0, 0.6, 1.0)}, {"tile_rows": 0}]
+)
 def test_an_impossible_geometry_is_refused(fields: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="must"):
         Geometry(**{"height": 32, "width": 32, **fields})  # type: ignore[arg-type] # wrong values on purpose

@@ -32,7 +32,7 @@ def write(folder: Path, renderer: PartRenderer, n: int = 40) -> Path:
 def test_every_part_has_picture_truth_and_two_or_three_inspectors(tmp_path: Path, small: PartRenderer) -> None:
     labels = read(write(tmp_path / "set", small))
     truth = read(tmp_path / "set" / "truth.csv")
-    assert list(labels[0]) == ["path", "label", "group", "inspector", "time", "unsure"]
+    assert list(labels[0]) == ["path", "label", "lot", "inspector", "time", "unsure"]
     assert list(truth[0]) == ["path", "truth", "size"]
     people: defaultdict[str, set[str]] = defaultdict(set)
     for row in labels:
@@ -58,9 +58,9 @@ def test_repeats_are_by_the_same_inspector_in_the_afternoon(tmp_path: Path, smal
         seen.add((row["path"], row["inspector"]))
 
 
-def test_groups_are_lots_of_the_asked_size(tmp_path: Path, small: PartRenderer) -> None:
+def test_lots_have_the_asked_size(tmp_path: Path, small: PartRenderer) -> None:
     labels = read(write(tmp_path / "set", small))
-    lots = {row["path"]: row["group"] for row in labels}
+    lots = {row["path"]: row["lot"] for row in labels}
     assert Counter(lots.values()) == {"lot-0000": 25, "lot-0001": 15}
 
 

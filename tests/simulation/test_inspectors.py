@@ -19,7 +19,7 @@ def miss_rate(inspector: Inspector, size: float, at: datetime, looks: int = 800)
 
 @pytest.mark.parametrize("inspector", standard_team(), ids=lambda inspector: inspector.name)
 def test_everyone_misses_small_defects_more_often(inspector: Inspector) -> None:
-    rates = [miss_rate(inspector, size, MORNING) for size in (0.05, 0.18, 0.5)]
+    rates = [miss_rate(inspector, size, MORNING) for size in (0.05, 0.3, 0.5)]
     assert rates[0] > rates[1] > rates[2]
     assert rates[0] > 0.3
     assert rates[2] < 0.05
@@ -61,9 +61,9 @@ def test_team_names_only_known_classes() -> None:
 
 def test_doubt_is_greatest_at_the_limit_of_sight_and_takes_longer() -> None:
     rng = np.random.default_rng(4)
-    looks = {size: [ANNA.judge(rng, "dent", size, MORNING) for _ in range(600)] for size in (0.18, 0.9)}
+    looks = {size: [ANNA.judge(rng, "dent", size, MORNING) for _ in range(600)] for size in (0.3, 0.9)}
     unsure = {size: sum(look.unsure for look in some) for size, some in looks.items()}
-    assert unsure[0.18] > 3 * unsure[0.9]
+    assert unsure[0.3] > 3 * unsure[0.9]
     every = [look for some in looks.values() for look in some]
     assert np.median([look.seconds for look in every if look.unsure]) > np.median(
         [look.seconds for look in every if not look.unsure]

@@ -1,0 +1,68 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from models.card import ClassInfo, ModelCard, OperatingPoint
+from models.gates import GATES, GateInput
+from models.preprocess import Geometry
+
+POINT = OperatingPoint(0.2, 0.8, 0.05, 0.04, 0.1, 80, 200)
+CARD = ModelCard((ClassInfo("free", 0, True), ClassInfo("crack", 1, False)), Geometry(64, 64), {"default": POINT})
+
+
+def model(separation: float, parts: int = 60, seed: int = 0) -> GateInput:
+    rng = np.random.default_rng(seed)
+    defect = np.arange(parts) % 2 == 0
+    score = 1 / (1 + np.exp(-(separation * (defect - 0.5) + rng.normal(size=parts))))
+    return GateInput(score, defect, np.arange(parts), CARD, parity=1e-6)
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_a_good_model_passes_every_gate(name: str) -> None:
+    for champion in (None, model(1.0, seed=1)):
+        result = GATES[name](model(4.0), champion)
+        assert result.passed, result.reason
+        assert result.name == name
+        assert result.reason
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_no_gate_breaks_on_one_kind_of_part(name: str) -> None:
+    one_kind = replace(model(1.0), is_defect=np.zeros(60, bool))
+    assert GATES[name](one_kind, one_kind).reason
+
+
+def test_guessing_is_not_better_than_chance() -> None:
+    assert not GATES["better_than_chance"](model(0.0), None).passed
+
+
+def test_a_clearly_worse_candidate_is_stopped() -> None:
+    assert not GATES["not_worse_than_champion"](model(1.0), model(4.0)).passed
+
+
+def test_the_champion_itself_passes() -> None:
+    assert GATES["not_worse_than_champion"](model(2.0), model(2.0)).passed
+
+
+def test_models_scored_on_different_images_are_not_compared() -> None:
+    assert "same test images" in GATES["not_worse_than_champion"](model(4.0), model(4.0, parts=40)).reason
+
+
+def test_few_test_parts_are_stopped_however_many_images_they_have() -> None:
+    few = model(4.0, parts=8)
+    many_images = GateInput(np.repeat(few.p_defect, 9), np.repeat(few.is_defect, 9), np.repeat(few.group, 9), CARD)
+    assert not GATES["has_test_parts"](many_images, None).passed
+
+
+@pytest.mark.parametrize("parity", [None, 1e-3, float("nan")])
+def test_parity_must_be_known_and_small(parity: float | None) -> None:
+    assert not GATES["parity"](replace(model(4.0), parity=parity), None).passed
+
+
+def test_operating_points_that_recipes_name_must_stay() -> None:
+    gate = GATES["operating_point_present"]
+    bare = replace(model(4.0), card=replace(CARD, operating_points={}))
+    other = replace(model(4.0), card=replace(CARD, operating_points={"strict": POINT}))
+    assert not gate(bare, None).passed
+    assert "default" in gate(other, model(4.0)).reason

@@ -1,0 +1,233 @@
+"""The pages in a real browser, served by the console as its own process."""
+
+import importlib.util
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+
+from service.settings import load_settings
+from service.wiring import Stores, now, open_stores
+from storage import labels
+from storage.records import Inspection, Label
+from tests.service.console.filled_store import (
+    MODELS,
+    PRODUCT,
+    add_book,
+    add_happenings,
+    add_images,
+    add_inspections,
+    add_models,
+    pictures_of,
+)
+
+CHROMIUM = Path("/usr/bin/chromium")
+MISSING = [] if CHROMIUM.exists() else [str(CHROMIUM)]
+MISSING += [] if importlib.util.find_spec("playwright") else ["playwright"]
+if MISSING:
+    said = f"needs {' and '.join(MISSING)}"
+    if "browser" in os.environ.get("LOUPE_TEST_REQUIRE", ""):
+        pytest.fail(f"LOUPE_TEST_REQUIRE names browser, but this {said}", pytrace=False)
+    pytest.skip(said, allow_module_level=True)
+
+from playwright.sync_api import Browser, Page, expect, sync_playwright  # noqa: E402 - only where it is installed
+
+SWITCHES = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+START_S = 20.0
+WAIT_MS = 5000
+
+
+@contextmanager
+def console(folder: Path) -> Iterator[str]:
+    """The console as a process; its address."""
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "service.cli", "console", "--port", str(port)],
+        env={**os.environ, "LOUPE_DATA_DIR": str(folder)},
+    )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        give_up = time.monotonic() + START_S
+        while not _answers(address):
+            assert process.poll() is None, "the console ended at once"
+            assert time.monotonic() < give_up, "the console does not answer"
+            time.sleep(0.1)
+        yield address
+    finally:
+        process.terminate()
+        process.wait(15)
+
+
+def _answers(address: str) -> bool:
+    try:
+        return httpx.get(f"{address}/api/products", timeout=2).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page that must have nothing to complain about."""
+    opened = browser.new_page(viewport={"width": 1280, "height": 800})
+    opened.set_default_timeout(WAIT_MS)
+    complaints: list[str] = []
+    opened.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    yield opened
+    opened.close()
+    assert [c for c in complaints if "ERR_CONNECTION_REFUSED" not in c] == []
+
+
+@pytest.fixture(scope="module")
+def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Stores, list[Inspection]]]:
+    """A console on a store with everything in it."""
+    folder = tmp_path_factory.mktemp("console") / "data"
+    with open_stores(load_settings(data_dir=folder)) as stores:
+        at = now()
+        add_book(stores, at - timedelta(days=9))
+        add_images(stores, pictures_of(4, seed=1), at)
+        add_models(stores, at)
+        add_happenings(stores, at)
+        inspected = add_inspections(stores, pictures_of(12, seed=2), at - timedelta(hours=3))
+        with console(folder) as address:
+            yield address, stores, inspected
+
+
+def judged(stores: Stores, inspector: str) -> list[Label]:
+    with stores.database.read() as connection:
+        found = [label for label in labels.of_product(connection, PRODUCT) if label.inspector == inspector]
+    return sorted(found, key=lambda label: label.stored_at)
+
+
+def wait_for_labels(stores: Stores, inspector: str, count: int) -> list[Label]:
+    give_up = time.monotonic() + WAIT_MS / 1000
+    while len(found := judged(stores, inspector)) < count:
+        assert time.monotonic() < give_up, f"{len(found)} of {count} labels arrived"
+        time.sleep(0.05)
+    return found
+
+
+def test_line_page_says_how_old_it_is(page: Page, line: tuple[str, Stores, list[Inspection]]) -> None:
+    address, _, inspected = line
+    page.goto(address)
+    expect(page.get_by_text("Newest record: 3 hours ago")).to_be_visible()
+    expect(page.get_by_text("what follows is old")).to_be_visible()
+    expect(page.locator(".strip .mark")).to_have_count(len(inspected))
+    expect(page.get_by_text("lamp ageing at press-2, camera 0")).to_be_visible()
+    expect(page.get_by_role("link", name=MODELS[0])).to_be_visible()
+
+
+def test_inspections_lead_to_the_reasons_of_one(page: Page, line: tuple[str, Stores, list[Inspection]]) -> None:
+    address, _, inspected = line
+    rejected = [inspection for inspection in inspected if inspection.disposition == "reject"]
+    page.goto(f"{address}/inspections")
+    expect(page.locator("tbody tr")).to_have_count(len(inspected))
+    page.get_by_role("link", name="reject").first.click()
+    page.wait_for_url("**/inspections?disposition=reject")
+    expect(page.locator("tbody tr")).to_have_count(len(rejected))
+    page.locator("tbody tr td a").first.click()
+    page.wait_for_url("**/inspections/*")
+    newest = rejected[-1]
+    expect(page.get_by_text(newest.reasons[0])).to_be_visible()
+    expect(page.get_by_text(newest.result_id)).to_be_visible()
+    assert page.locator(".picture img").evaluate("image => image.decode().then(() => image.naturalWidth)") == 240
+
+
+def test_models_page_marks_the_champion_and_every_gate(page: Page, line: tuple[str, Stores, list[Inspection]]) -> None:
+    address, _, _ = line
+    page.goto(f"{address}/models")
+    expect(page.get_by_text("★ champion")).to_have_count(1)
+    expect(page.get_by_text("✗ failed")).to_have_count(1)
+    expect(page.get_by_text("0.966 (0.916 to 0.991)")).to_be_visible()
+
+
+def test_three_images_are_labelled_by_keyboard(page: Page, line: tuple[str, Stores, list[Inspection]]) -> None:
+    address, stores, _ = line
+    page.goto(f"{address}/label")
+    page.get_by_label("Your name").fill("mira")
+    page.get_by_role("button", name="Start").click()
+    shown = []
+    for keys in (("2", "Enter"), ("1", "u", "Enter"), ("9", "3", "Enter")):
+        expect(page.locator("#classes button").first).to_be_enabled()
+        shown.append(page.locator("#image").get_attribute("src"))
+        for key in keys:
+            page.keyboard.press(key)
+    found = wait_for_labels(stores, "mira", 3)
+    assert [label.class_name for label in found] == ["scratch", "ok", "dent"]
+    assert [label.unsure for label in found] == [False, True, False]
+    assert [f"/api/images/{label.image_sha256}" for label in found] == shown
+    assert all(label.seconds is not None and label.seconds >= 0 for label in found)
+    expect(page.locator("#progress")).to_contain_text("3 judged by you")
+    expect(page.locator("#waiting")).to_be_empty()
+
+
+def test_labels_wait_in_the_page_until_the_server_takes_them(
+    page: Page, line: tuple[str, Stores, list[Inspection]]
+) -> None:
+    address, stores, _ = line
+    page.route("**/api/labels", lambda route: route.abort("connectionrefused"))
+    page.goto(f"{address}/label?product={PRODUCT}&inspector=jo")
+    shown = []
+    for _ in range(2):
+        expect(page.locator("#classes button").first).to_be_enabled()
+        shown.append(page.locator("#image").get_attribute("src"))
+        page.keyboard.press("1")
+        page.keyboard.press("Enter")
+    expect(page.locator("#waiting")).to_contain_text("2 waiting to be stored")
+    page.reload()
+    expect(page.locator("#waiting")).to_contain_text("2 waiting to be stored")
+    expect(page.locator("#classes button").first).to_be_enabled()
+    assert page.locator("#image").get_attribute("src") not in shown
+    assert judged(stores, "jo") == []
+    page.unroute("**/api/labels")
+    found = wait_for_labels(stores, "jo", 2)
+    expect(page.locator("#waiting")).to_be_empty()
+    assert [f"/api/images/{label.image_sha256}" for label in found] == shown
+
+
+def test_image_that_cannot_be_loaded_is_passed_over(page: Page, line: tuple[str, Stores, list[Inspection]]) -> None:
+    address, _, _ = line
+    page.route("**/api/images/0*", lambda route: route.abort("connectionrefused"))
+    page.goto(f"{address}/label?product={PRODUCT}&inspector=kim")
+    expect(page.locator("#classes button").first).to_be_enabled()
+    assert not (page.locator("#image").get_attribute("src") or "").startswith("/api/images/0")
+
+
+def test_empty_store_says_what_to_do(page: Page, tmp_path: Path) -> None:
+    with console(tmp_path) as address:
+        for path, command in (("/", "loupe serve"), ("/inspections", "loupe serve"), ("/models", "loupe train")):
+            page.goto(address + path)
+            expect(page.get_by_text(command)).to_be_visible()
+        page.goto(f"{address}/label")
+        expect(page.get_by_text("loupe import PATH")).to_be_visible()
