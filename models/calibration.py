@@ -77,12 +77,17 @@ def operating_point(
 
 
 def balanced_point(
-    p_defect: ArrayLike, is_defect: ArrayLike, group: ArrayLike, wanted_overkill: float = 0.01
+    p_defect: ArrayLike,
+    is_defect: ArrayLike,
+    group: ArrayLike,
+    escape_cost: float = 5.0,
+    wanted_overkill: float = 0.01,
 ) -> OperatingPoint:
     """Two thresholds where a promise about escapes would stop the line: arguments as for operating_point.
 
-    The pass threshold is where the shares of escapes and of good parts not passed add up to the least (Youden, "Index
-    for rating diagnostic tests", 1950). wanted_escape states what is expected there, escape_bound what is sure.
+    The pass threshold is where escape_cost × the share of escapes + the share of good parts not passed is least: an
+    escape costs as much as so many good parts looked at twice. wanted_escape states what is expected there,
+    escape_bound what is sure.
 
     Raises:
         OneSidedSample: no defect, or nothing else.
@@ -94,7 +99,7 @@ def balanced_point(
     weight = group_weights(np.char.add(names.astype(str), np.where(defect, "+", "-")))
     escaped = _share_below(scores[defect], weight[defect], candidates)
     overkill = 1.0 - _share_below(scores[~defect], weight[~defect], candidates)
-    best = int(np.argmin(escaped + overkill))
+    best = int(np.argmin(escape_cost * escaped + overkill))
     pass_below = float(candidates[best])
     found = grouped_proportion(scores[defect] < pass_below, names[defect])
     return OperatingPoint(

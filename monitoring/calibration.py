@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 import numpy as np
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 from monitoring.baseline import Floats
 
@@ -73,6 +73,6 @@ def clopper_pearson(hits: int, trials: int, confidence: float = CONFIDENCE) -> t
     [0.0573, 0.4366]
     """
     tail = (1 - confidence) / 2
-    low = float(beta.ppf(tail, hits, trials - hits + 1)) if hits > 0 else 0.0
-    high = float(beta.ppf(1 - tail, hits + 1, trials - hits)) if hits < trials else 1.0
+    low = float(betaincinv(hits, trials - hits + 1, tail)) if hits > 0 else 0.0
+    high = float(betaincinv(hits + 1, trials - hits, 1 - tail)) if hits < trials else 1.0
     return low, high

@@ -110,6 +110,7 @@ def run_demo(base: Settings, *, seed: int, once: bool, json: bool) -> None:
         port=_free_port(),
         console_port=_free_port(),
         host="127.0.0.1",
+        console_host="127.0.0.1",
         commission_images=COMMISSION,
         watch_poll_s=0.5,
     )
@@ -270,9 +271,7 @@ def _wait_for_champion(url: str, model_id: str, wait_s: float, folder: Path) -> 
 def _play_line(url: str, rng: np.random.Generator, renderer: PartRenderer) -> list[SentPart]:
     """Parts at takt: normal light, a dimmed lamp, the lamp put right again."""
     total = NORMAL_PARTS + DIMMED_PARTS + RESTORED_PARTS
-    note(
-        f"4/8  sending {total} parts, one every {TAKT_MS:.0f} ms; part {NORMAL_PARTS} on, the lamp is at {DIMMED.level:.0%}"
-    )
+    note(f"4/8  sending {total} parts, one every {TAKT_MS:.0f} ms; the lamp is dimmed from part {NORMAL_PARTS} on")
     dimmed = range(NORMAL_PARTS, NORMAL_PARTS + DIMMED_PARTS)
     schedule = draw_schedule(rng, total, LINE_DEFECT_RATE, lot_size=LOT_PARTS)
     shots = present(renderer, schedule, "shift", lambda n: DIMMED if n in dimmed else Light())

@@ -30,8 +30,11 @@ class Settings(BaseSettings):
     )
     database_url: str = Field("", description="SQLite or PostgreSQL address; empty: SQLite in the data folder.")
     image_store_url: str = Field("", description="Address of the image store; empty: a folder in the data folder.")
-    host: str = Field("127.0.0.1", description="Address that the line server and the console listen on.")
+    host: str = Field("127.0.0.1", description="Address that the line server listens on.")
     port: int = Field(8080, ge=1, le=65535, description="Port of the line server.")
+    console_host: str = Field(
+        "127.0.0.1", description="Address that the console listens on; this machine only, as it has no sign-in yet."
+    )
     console_port: int = Field(8090, ge=1, le=65535, description="Port of the console.")
     provider: str = Field(
         "CPUExecutionProvider", description="ONNX Runtime execution provider; there is no silent fall back to another."

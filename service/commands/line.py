@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -12,8 +13,8 @@ from service.settings import Settings, load_settings
 from service.terminal import note
 from service.wiring import configure_logging, data_folder
 
-Port = Annotated[int | None, typer.Option("--port", help="Port to listen on; default: LOUPE_PORT.")]
-Host = Annotated[str | None, typer.Option("--host", help="Address to listen on; default: LOUPE_HOST.")]
+Port = Annotated[int | None, typer.Option("--port", help="Port to listen on; default: from the settings.")]
+Host = Annotated[str | None, typer.Option("--host", help="Address to listen on; default: from the settings.")]
 
 STOP_WAIT_S = 15.0
 
@@ -37,7 +38,7 @@ def serve(port: Port = None, host: Host = None) -> None:
     from service.line.app import create_app
     from service.line.server import running
 
-    settings = _with(load_settings(), host, port, None)
+    settings = _settings(host=host, port=port)
     data_folder(settings)
     configure_logging(settings)
     note(f"line server on http://{settings.host}:{settings.port}, data in {settings.data_dir.absolute()}")
@@ -60,10 +61,10 @@ def console(port: Port = None, host: Host = None) -> None:
     """
     from service.console.app import run_console
 
-    settings = _with(load_settings(), host, None, port)
+    settings = _settings(console_host=host, console_port=port)
     data_folder(settings)
     configure_logging(settings)
-    note(f"console on http://{settings.host}:{settings.console_port}")
+    note(f"console on http://{settings.console_host}:{settings.console_port}")
     run_console(settings)
 
 
@@ -89,18 +90,25 @@ def up() -> None:
     processes = {
         name: subprocess.Popen([sys.executable, "-m", "service.cli", name]) for name in ("serve", "console", "worker")
     }
-    signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+    failed = False
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         while all(process.poll() is None for process in processes.values()):
             time.sleep(0.2)
         for name, process in processes.items():
-            if process.poll() is not None:
+            if process.returncode is not None:
+                failed = True
                 note(f"{name} ended with exit code {process.returncode}; stopping the others")
     except KeyboardInterrupt:
         note("stopping")
     finally:
         stop(list(processes.values()))
-    raise typer.Exit(max((abs(p.returncode or 0) > 0 and p.returncode != -signal.SIGTERM) for p in processes.values()))
+    if failed:
+        raise typer.Exit(1)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def stop(processes: list[subprocess.Popen[bytes]]) -> None:
@@ -117,7 +125,6 @@ def stop(processes: list[subprocess.Popen[bytes]]) -> None:
             process.wait()
 
 
-def _with(settings: Settings, host: str | None, port: int | None, console_port: int | None) -> Settings:
-    changes = {"host": host, "port": port, "console_port": console_port}
-    given = {name: value for name, value in changes.items() if value is not None}
-    return load_settings(**given) if given else settings
+def _settings(**given: str | int | None) -> Settings:
+    """The settings, with what the command line names in place of theirs."""
+    return load_settings(**{name: value for name, value in given.items() if value is not None})

@@ -46,7 +46,7 @@ def run_console(settings: Settings) -> None:
 
     Raises WrongSetting for an address that other machines can reach, and what open_stores raises.
     """
-    require_loopback(settings.host)
+    require_loopback(settings.console_host)
     with open_stores(settings) as stores:
         app = create_app(stores)
         register_pages(stores)
@@ -54,7 +54,7 @@ def run_console(settings: Settings) -> None:
         ui.run_with(app, title="Loupe", dark=None, tailwind=False, favicon=STATIC / "loupe.svg")
         uvicorn.run(
             app,
-            host=settings.host,
+            host=settings.console_host,
             port=settings.console_port,
             access_log=False,
             log_level="warning",
@@ -71,8 +71,8 @@ def require_loopback(host: str) -> None:
     """
     if host != "localhost" and not _is_loopback(host):
         raise WrongSetting(
-            f"LOUPE_HOST={host} would show the console to other machines, and it has no sign-in yet",
-            "set LOUPE_HOST=127.0.0.1, or pass --host 127.0.0.1; reach it from elsewhere through an SSH tunnel",
+            f"LOUPE_CONSOLE_HOST={host} would show the console to other machines, and it has no sign-in yet",
+            "set LOUPE_CONSOLE_HOST=127.0.0.1, or pass --host 127.0.0.1; reach it from elsewhere through an SSH tunnel",
         )
 
 
