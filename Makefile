@@ -56,7 +56,7 @@ check: setup ## what CI holds: lint, format, types, import rules
 	.venv/bin/lint-imports --no-logo
 
 bench: setup ## speed of this machine beside its own limit
-	@.venv/bin/loupe bench $(ARGS)
+	@.venv/bin/loupe bench serve $(ARGS)
 
 soak: setup ## the long fault and load runs
 	@.venv/bin/python -m pytest --no-header -m soak $(ARGS) tests

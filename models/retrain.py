@@ -22,7 +22,7 @@ from models.dataset import TEST, TRAIN
 from models.evaluation import OneSidedSample, accuracy, auroc_interval, outcomes
 from models.export import EMBEDDING, InspectionNetwork, export_model, software_versions
 from models.features import FeatureCache, SourceImage, build_extractor, extract
-from models.gates import GATES, GateInput
+from models.gates import GATES, GateInput, Held
 from models.preprocess import Frame, Geometry, prepare
 from models.scoring import score
 from models.training import CannotTrain, Trained, TrainingSettings, train
@@ -182,7 +182,9 @@ def retrain(
     draft.replace(path)
     report("challenging", 0, 1)
     test_p_defect = test_scores[:, ~np.array(rows.ok)].sum(axis=1)
-    held = GateInput(test_p_defect, test.is_defect, test.group, card, parity)
+    held = GateInput(
+        test_p_defect, test.is_defect, test.group, card, parity, Held(p_defect, training.is_defect, training.group)
+    )
     model = Model(
         id=classifier.sha256[:12],
         product=dataset.product,

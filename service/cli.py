@@ -6,7 +6,7 @@ from typing import Annotated
 import click
 import typer
 
-from service.commands import data, learn, line, people, play
+from service.commands import bench, data, learn, line, people, play
 from service.settings import WrongSetting
 from service.terminal import fail
 
@@ -20,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (data, learn, line, people, play):
+for module in (data, learn, line, people, play, bench):
     module.register(app)
 
 

@@ -107,8 +107,8 @@ def run_demo(base: Settings, *, seed: int, once: bool, json: bool) -> None:
         data_dir=folder,
         database_url="",
         image_store_url="",
-        port=_free_port(),
-        console_port=_free_port(),
+        port=free_port(),
+        console_port=free_port(),
         host="127.0.0.1",
         console_host="127.0.0.1",
         commission_images=COMMISSION,
@@ -161,7 +161,8 @@ def _fresh_folder(folder: Path) -> Path:
     return folder
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody listens on now."""
     with socket.socket() as probe_socket:
         probe_socket.bind(("127.0.0.1", 0))
         return int(probe_socket.getsockname()[1])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from models.card import ClassInfo, ModelCard, OperatingPoint
-from models.gates import GATES, GateInput
+from models.gates import GATES, GateInput, Held
 from models.preprocess import Geometry
 
 POINT = OperatingPoint(0.2, 0.8, 0.05, 0.04, 0.1, 80, 200)
@@ -35,6 +35,13 @@ def test_no_gate_breaks_on_one_kind_of_part(name: str) -> None:
 
 def test_guessing_is_not_better_than_chance() -> None:
     assert not GATES["better_than_chance"](model(0.0), None).passed
+
+
+def test_out_of_fold_parts_make_up_for_few_test_parts() -> None:
+    few, many = model(0.3, parts=12), model(1.0, parts=300, seed=3)
+    assert not GATES["better_than_chance"](few, None).passed
+    held = Held(many.p_defect, many.is_defect, many.group + 1000)
+    assert GATES["better_than_chance"](replace(few, out_of_fold=held), None).passed
 
 
 def test_a_clearly_worse_candidate_is_stopped() -> None:
