@@ -54,15 +54,16 @@ def recognises(path: Path) -> bool:
     return (path / "labels.csv").is_file()
 
 
-def read(path: Path, columns: Mapping[str, str]) -> Listing:
+def read(path: Path, columns: Mapping[str, str], *, labelled: bool = True) -> Listing:
     """List the images of the file, or of labels.csv in the folder. Raises BrokenListing, WrongColumn.
 
-    `columns` gives columns another meaning than their name has: {"defect": "label"}.
+    `columns` gives columns another meaning than their name has: {"defect": "label"}. Where `labelled` is False the
+    file may do without a label column.
     """
     path = path.resolve()
     file = path / "labels.csv" if path.is_dir() else path
     table = read_table(file)
-    index = _index(file, table.header, columns)
+    index = _index(file, table.header, columns, ("path", "label") if labelled else ("path",))
     problems: list[Problem] = []
     rows_by_name: dict[str, list[_Row]] = defaultdict(list)
     located: dict[str, str | Problem] = {}
@@ -81,7 +82,7 @@ def read(path: Path, columns: Mapping[str, str]) -> Listing:
     return Listing(NAME, file.parent, images, (*encoding[: table.guessed_encoding], *_summed_up(problems)), aside)
 
 
-def _index(file: Path, header: tuple[str, ...], columns: Mapping[str, str]) -> dict[str, int]:
+def _index(file: Path, header: tuple[str, ...], columns: Mapping[str, str], needed: tuple[str, ...]) -> dict[str, int]:
     """The place of each meaning in a row. A mapped column goes before one that has the meaning's own name."""
     index: dict[str, int] = {}
     for column, meaning in columns.items():
@@ -99,7 +100,7 @@ def _index(file: Path, header: tuple[str, ...], columns: Mapping[str, str]) -> d
         place = None if meaning in index else _place(file, header, meaning)
         if place is not None and place not in index.values():
             index[meaning] = place
-        if meaning in ("path", "label") and meaning not in index:
+        if meaning in needed and meaning not in index:
             remedy = f"say which one it is with --map COLUMN={meaning}"
             raise WrongColumn(file, meaning, header, f"there is no column {meaning!r}", remedy)
     return index
@@ -148,7 +149,7 @@ def _image(root: Path, name: str, rows: list[_Row], problems: list[Problem]) -> 
     occasions: list[int | None] = []
     given: set[tuple[str, int]] = set()
     for row in rows:
-        if not row.cells["label"]:
+        if not row.cells.get("label"):
             continue
         label = _label(row, problems)
         occasion = _parsed(row, "occasion", _count, problems)

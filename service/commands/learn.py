@@ -3,14 +3,14 @@
 import csv
 import io
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 
-from labeling.formats import FORMATS, FoundImage, detect
+from labeling.formats import FORMATS, FoundImage, Listing, detect, folder, labels_csv
 from models import dataset as dataset_flow
 from models import promotion as promotion_flow
 from models.card import ModelCard
@@ -177,7 +177,7 @@ def predict(
     if not out.absolute().parent.is_dir():
         raise NotWritable(out, "its folder does not exist")
     classifier = _open(model)
-    scored = _score_all(classifier, images, {})
+    scored = _score_all(classifier, images, _listed(images))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["path", "p_defect", "class", "novelty"])
@@ -378,8 +378,15 @@ def _open(name: str) -> Classifier:
         return Classifier(stores.images.get(found.sha256))
 
 
-def _score_all(classifier: Classifier, path: Path, columns: dict[str, str]) -> list[Scored]:
-    listing = FORMATS[detect(path)](path, columns)
+def _listed(path: Path) -> Listing:
+    """The images of a labels.csv, or all below a folder, whatever else lies there."""
+    if labels_csv.recognises(path) and path.is_file():
+        return labels_csv.read(path, {}, labelled=False)
+    # What else lies in the folder is nobody's mistake here, unlike in an import.
+    return replace(folder.read(path, {}), problems=())
+
+
+def _score_all(classifier: Classifier, path: Path, listing: Listing) -> list[Scored]:
     for problem in listing.problems:
         note(f"{problem.where}: {problem.what}")
     scored = []
@@ -410,7 +417,8 @@ def _evaluate_images(model: str | None, images: Path, ok: str, columns: list[str
         with open_stores(load_settings()) as stores, stores.database.read() as connection:
             model = promotion_flow.find(connection, None).id
     classifier = _open(model)
-    scored = [one for one in _score_all(classifier, images, read_columns(columns)) if one.view and one.found.labels]
+    listing = FORMATS[detect(images)](images, read_columns(columns))
+    scored = [one for one in _score_all(classifier, images, listing) if one.view and one.found.labels]
     if not scored:
         raise NoImages(images)
     good = {name.strip() for name in ok.split(",") if name.strip()} or {c.name for c in classifier.card.classes if c.ok}

@@ -1,0 +1,196 @@
+"""Records with something in every field, for tests to vary."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Any
+
+from storage.records import (
+    Alarm,
+    ConsensusRow,
+    ConsensusRun,
+    Dataset,
+    DatasetItem,
+    Event,
+    Image,
+    ImageClass,
+    Inspection,
+    Job,
+    Key,
+    Label,
+    LabelBook,
+    Model,
+    Promotion,
+    Recipe,
+    View,
+)
+
+NOW = datetime(2026, 3, 1, 6, 30, 0, 123456, tzinfo=UTC)
+PRODUCT = "cap"
+
+
+def hash_of(name: str) -> str:
+    return sha256(name.encode()).hexdigest()
+
+
+def later(seconds: float) -> datetime:
+    return NOW + timedelta(seconds=seconds)
+
+
+def image(name: str = "1.png", **changes: Any) -> Image:
+    found = Image(
+        product=PRODUCT,
+        sha256=hash_of(name),
+        name=name,
+        media_type="image/png",
+        byte_size=1234,
+        width=64,
+        height=48,
+        part_group=f"part-{name}",
+        lot="L1",
+        source="import",
+        captured_at=NOW,
+        added_at=later(1),
+    )
+    return replace(found, **changes)
+
+
+def book(version: int = 1, **changes: Any) -> LabelBook:
+    classes = (ImageClass("good", 0, True, "as drawn"), ImageClass("scratch", 1, False), ImageClass("dent", 2, False))
+    return replace(LabelBook(PRODUCT, version, classes, NOW), **changes)
+
+
+def label(label_id: str = "label-1", **changes: Any) -> Label:
+    found = Label(
+        id=label_id,
+        product=PRODUCT,
+        image_sha256=hash_of("1.png"),
+        inspector="mira",
+        class_name="scratch",
+        also=("dent",),
+        severity=2,
+        unsure=True,
+        region=(1.5, 2.0, 30.25, 4.0),
+        comment="near the “rim” – 0.3 mm",
+        seconds=4.25,
+        occasion=1,
+        book_version=1,
+        source="console",
+        judged_at=NOW,
+        stored_at=later(2),
+    )
+    return replace(found, **changes)
+
+
+def run(name: str = "run", **changes: Any) -> ConsensusRun:
+    return replace(ConsensusRun(hash_of(name), PRODUCT, "majority", "asked for", 1, 2, 5, NOW), **changes)
+
+
+def consensus_row(name: str = "1.png", **changes: Any) -> ConsensusRow:
+    return replace(ConsensusRow(hash_of("run"), hash_of(name), {"good": 0.25, "scratch": 0.75}, 1.5), **changes)
+
+
+def dataset(name: str = "dataset", **changes: Any) -> Dataset:
+    return replace(Dataset(hash_of(name), PRODUCT, hash_of("run"), 1, 2, NOW), **changes)
+
+
+def dataset_item(name: str = "1.png", **changes: Any) -> DatasetItem:
+    item = DatasetItem(
+        hash_of("dataset"), hash_of(name), name, f"part-{name}", "train", {"good": 0.25, "scratch": 0.75}
+    )
+    return replace(item, **changes)
+
+
+def model(model_id: str = "aa11", **changes: Any) -> Model:
+    card: dict[str, object] = {"classes": [{"name": "good", "number": 0, "ok": True}], "metrics": {"auroc": 0.97}}
+    gates: tuple[dict[str, object], ...] = ({"name": "parity", "passed": True, "reason": "within 1e-4"},)
+    challenge: tuple[dict[str, object], ...] = ({"image_sha256": hash_of("1.png"), "p_defect": 0.125},)
+    found = Model(model_id, PRODUCT, hash_of(model_id), hash_of("dataset"), card, gates, challenge, NOW)
+    return replace(found, **changes)
+
+
+def promotion(model_id: str = "aa11", **changes: Any) -> Promotion:
+    return replace(Promotion(PRODUCT, model_id, "promote", "fewer escapes", "mira", NOW), **changes)
+
+
+def recipe(version: int = 1, **changes: Any) -> Recipe:
+    found = Recipe(
+        product=PRODUCT,
+        station="*",
+        version=version,
+        operating_point="standard",
+        fail_safe="recheck",
+        class_disposition={"dent": "rework"},
+        deadline_ms=80.5,
+        on_optics_alarm="not_decidable",
+        keep_ok_share=0.05,
+        created_by="mira",
+        created_at=NOW,
+    )
+    return replace(found, **changes)
+
+
+def view(result_id: str = "r1", view_id: str = "0", **changes: Any) -> View:
+    found = View(
+        result_id=result_id,
+        view_id=view_id,
+        camera="top",
+        image_sha256=hash_of(f"{result_id}/{view_id}"),
+        media_type="image/jpeg",
+        image_kept=True,
+        width=640,
+        height=480,
+        class_name="scratch",
+        p_defect=0.9375,
+        novelty=0.5,
+        signals={"level": 0.25, "focus": -1.5},
+    )
+    return replace(found, **changes)
+
+
+def inspection(result_id: str = "r1", **changes: Any) -> Inspection:
+    found = Inspection(
+        result_id=result_id,
+        station="press-1",
+        trigger_epoch="boot-7",
+        trigger_id=f"t-{result_id}",
+        product=PRODUCT,
+        part_id=f"part-{result_id}",
+        lot="L1",
+        mode="production",
+        evaluation="not_ok",
+        disposition="reject",
+        result_code=1,
+        reasons=("scratch: p_defect 0.938", "“über” limit"),
+        deadline_met=True,
+        recipe_version=3,
+        model_id="aa11",
+        model_sha256=hash_of("aa11"),
+        drift_state="stable",
+        keep_probability=0.05,
+        supersedes=None,
+        answer='{"result_code": 1, "reasons": ["“über” limit"]}',
+        captured_at=NOW,
+        received_at=later(0.5),
+        views=(view(result_id, "0"), view(result_id, "1")),
+    )
+    return replace(found, **changes)
+
+
+def alarm(alarm_id: str = "alarm-1", **changes: Any) -> Alarm:
+    return replace(
+        Alarm(alarm_id, "press-1", "top", PRODUCT, "lamp_ageing", "cusum level", 1.25, 120, "r1", NOW), **changes
+    )
+
+
+def event(event_id: str = "event-1", **changes: Any) -> Event:
+    return replace(Event(event_id, "model_loaded", PRODUCT, {"model": "aa11", "tries": 2}, NOW), **changes)
+
+
+def key(key_id: str = "key-1", **changes: Any) -> Key:
+    return replace(Key(key_id, "press-1", hash_of(key_id), NOW, later(60)), **changes)
+
+
+def job(job_id: str = "job-1", **changes: Any) -> Job:
+    found = Job(job_id, "retrain", {"product": PRODUCT}, "queued", {}, NOW, None, None)
+    return replace(found, **changes)
