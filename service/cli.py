@@ -1,6 +1,8 @@
 """`loupe …`: the command line. Exit codes: 0 ok, 1 refused or failed check, 2 usage, 130 interrupted."""
 
+import signal
 import sys
+from types import FrameType
 from typing import Annotated
 
 import click
@@ -33,6 +35,8 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 def main() -> None:
     """Run a command; every error that knows its remedy is one sentence, never a traceback."""
+    # SIGTERM ends a command as Ctrl-C does, so that child processes and half-written files are cleaned up.
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         sys.exit(app(standalone_mode=False) or 0)
     except click.exceptions.Abort:
@@ -52,6 +56,10 @@ def main() -> None:
             raise
         fail(str(error), str(remedy))
         sys.exit(2 if isinstance(error, WrongSetting) else 1)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -139,10 +139,12 @@ def ensure_schema(database: Database) -> None:
     Raises SchemaBehind, DatabaseUnavailable.
     """
     with database.read() as connection:
+        # In this order: when another process migrates in between, the revision read last says so. The other way round,
+        # tables without a revision would look like somebody else's.
+        empty = not inspect(connection).get_table_names()
         found = MigrationContext.configure(connection).get_current_revision()
         if found == _head():
             return
-        empty = not inspect(connection).get_table_names()
         known = found is None or any(s.revision == found for s in _scripts().walk_revisions())
     embedded = database.engine.dialect.name == "sqlite"
     if not known or not (empty or embedded):
@@ -187,5 +189,6 @@ def insert_new(connection: Connection, table: Table, rows: Sequence[dict[str, An
     added = 0
     for start in range(0, len(rows), chunk):
         statement = insert(table).values(list(rows[start : start + chunk])).on_conflict_do_nothing()
-        added += connection.execute(statement).rowcount
+        # Of an insert SQLAlchemy keeps the driver's count only on request: on PostgreSQL it would be -1.
+        added += connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount
     return added

@@ -11,7 +11,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -117,7 +117,7 @@ class Journal:
         self._waiting = int(writer.execute("SELECT count(*) FROM entries WHERE drained = 0").fetchone()[0])
         # A segment is never continued after a restart: its tail may be torn.
         self._segment = 1 + max((int(p.stem) for p in self._segments.glob("*.seg")), default=0)
-        self._file = self._open_segment()
+        self._file = self._open_segment(self._segment)
         self._written = 0
         self._sweep(writer)
         self._queue: queue.SimpleQueue[tuple[_Command, Future[None]] | None] = queue.SimpleQueue()
@@ -241,20 +241,23 @@ class Journal:
             future.set_result(None)
 
     def _sweep(self, writer: sqlite3.Connection) -> None:
-        """Delete the segments that no entry refers to any more."""
+        """Delete the segments that no entry refers to any more; one that can't be deleted waits for the next sweep."""
         used = {row[0] for row in writer.execute("SELECT DISTINCT segment FROM blobs")} | {self._segment}
         for path in self._segments.glob("*.seg"):
             if int(path.stem) not in used:
-                path.unlink()
+                # The writer must live: what stops here stops every answer of the line.
+                with suppress(OSError):
+                    path.unlink()
 
     def _write_blobs(self, entries: list[Entry]) -> list[tuple[str, str, int, int, int]]:
         """Append the image bytes to the segment and make them durable; returns the rows that say where."""
         rows = []
         chunks = []
         if self._written > SEGMENT_BYTES:
+            # The old one is let go of only when there is a new one: where none can be made, the next group tries again.
+            following = self._open_segment(self._segment + 1)
             os.close(self._file)
-            self._segment += 1
-            self._file, self._written = self._open_segment(), 0
+            self._file, self._segment, self._written = following, self._segment + 1, 0
         # A write that failed half-way (disk full) leaves bytes behind: ask where the end is, do not assume it.
         end = os.lseek(self._file, 0, os.SEEK_END)
         for entry in entries:
@@ -288,8 +291,8 @@ class Journal:
     def _segment_path(self, number: int) -> Path:
         return self._segments / f"{number:08d}.seg"
 
-    def _open_segment(self) -> int:
-        descriptor = os.open(self._segment_path(self._segment), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
+    def _open_segment(self, number: int) -> int:
+        descriptor = os.open(self._segment_path(number), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
         folder = os.open(self._segments, os.O_RDONLY)
         try:
             os.fsync(folder)

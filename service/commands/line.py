@@ -1,10 +1,8 @@
 """Commands that run Loupe's processes."""
 
-import signal
 import subprocess
 import sys
 import time
-from types import FrameType
 from typing import Annotated
 
 import typer
@@ -91,7 +89,6 @@ def up() -> None:
         name: subprocess.Popen([sys.executable, "-m", "service.cli", name]) for name in ("serve", "console", "worker")
     }
     failed = False
-    signal.signal(signal.SIGTERM, _interrupt)
     try:
         while all(process.poll() is None for process in processes.values()):
             time.sleep(0.2)
@@ -105,10 +102,6 @@ def up() -> None:
         stop(list(processes.values()))
     if failed:
         raise typer.Exit(1)
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def stop(processes: list[subprocess.Popen[bytes]]) -> None:

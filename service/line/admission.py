@@ -1,8 +1,5 @@
 """How many parts may be in work at once; what can't be taken is said at once."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from monitoring.metrics import LineMetrics
 from service.line.requests import Overloaded
 
@@ -14,9 +11,8 @@ class Admission:
         self._limit, self._metrics = limit, metrics
         self._in_work = 0
 
-    @contextmanager
-    def admitted(self) -> Iterator[None]:
-        """Hold a place while the part is in work.
+    def enter(self) -> None:
+        """Take a place; it is held until the thread is done with the part, also when the answer has left before.
 
         Raises Overloaded.
         """
@@ -25,10 +21,12 @@ class Admission:
                 f"{self._limit} parts are in work already",
                 "send the trigger again, or raise LOUPE_THREADS on a larger machine",
             )
-        self._in_work += 1
+        self._change(1)
+
+    def leave(self) -> None:
+        """Give the place back."""
+        self._change(-1)
+
+    def _change(self, by: int) -> None:
+        self._in_work += by
         self._metrics.in_work.set(self._in_work)
-        try:
-            yield
-        finally:
-            self._in_work -= 1
-            self._metrics.in_work.set(self._in_work)

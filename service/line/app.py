@@ -78,6 +78,7 @@ def create_app(opening: AbstractContextManager[LineServer]) -> FastAPI:
     app.add_exception_handler(DatabaseUnavailable, _database_away)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(Exception, _broken)
     return app
 
 
@@ -136,19 +137,20 @@ async def _read_body(request: Request, limit: int) -> bytes:
 
 
 async def _inspect(line: LineServer, arrival: Arrival) -> Reply:
+    line.admission.enter()
     ticket = Ticket()
-    with line.admission.admitted():
-        work = asyncio.get_running_loop().run_in_executor(line.pool, line.pipeline.inspect, arrival, ticket)
-        deadline_ms = _deadline_ms(line, arrival)
-        if deadline_ms is None:
-            return await work
-        left_s = arrival.started + deadline_ms / 1000 - DEADLINE_MARGIN_S - time.perf_counter()
-        try:
-            return await asyncio.wait_for(asyncio.shield(work), max(0.0, left_s))
-        except TimeoutError:
-            # The thread goes on and records what the line was told; its errors are its own.
-            work.add_done_callback(lambda done: done.exception())
-            return ticket.expire(lambda: line.pipeline.deadline_reply(arrival))
+    work = asyncio.get_running_loop().run_in_executor(line.pool, line.pipeline.inspect, arrival, ticket)
+    work.add_done_callback(lambda _: line.admission.leave())
+    deadline_ms = _deadline_ms(line, arrival)
+    if deadline_ms is None:
+        return await asyncio.shield(work)
+    left_s = arrival.started + deadline_ms / 1000 - DEADLINE_MARGIN_S - time.perf_counter()
+    try:
+        return await asyncio.wait_for(asyncio.shield(work), max(0.0, left_s))
+    except TimeoutError:
+        # The thread goes on and records what the line was told; its errors are its own.
+        work.add_done_callback(lambda done: done.exception())
+        return ticket.expire(lambda: line.pipeline.deadline_reply(arrival))
 
 
 def _deadline_ms(line: LineServer, arrival: Arrival) -> float | None:
@@ -291,6 +293,12 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 async def _invalid(request: Request, error: Exception) -> Response:
     return _refusal(request, 422, NOT_INSPECTED, str(error), "see /docs for the fields")
+
+
+async def _broken(request: Request, error: Exception) -> Response:
+    """What nobody foresaw: the line is still told what to do with the part. The server logs the traceback."""
+    reason = f"{type(error).__name__} inside Loupe; see the log"
+    return _refusal(request, 503, NOT_READY, reason, "send the trigger again; report the log if it stays")
 
 
 def _refusal(request: Request, status: int, result_code: int, reason: str, remedy: str) -> Response:

@@ -124,6 +124,9 @@ def running(settings: Settings) -> Iterator[LineServer]:
 def _follow(server: LineServer) -> bool:
     """Follow promotions, recipes and keys."""
     ensure_schema(server.database)
+    # Keys come first: nothing may be ready before it is guarded, and loading a model takes its time.
+    with server.database.read() as connection:
+        server.access.replace(keys.listing(connection))
     for swap in server.champions.refresh():
         if swap.reason is None:
             server.metrics.champion(swap.product, swap.model_id)
@@ -131,8 +134,6 @@ def _follow(server: LineServer) -> bool:
         else:
             detail: dict[str, object] = {"model": swap.model_id, "reason": swap.reason}
             server.pipeline.event("model_refused", swap.product, detail)
-    with server.database.read() as connection:
-        server.access.replace(keys.listing(connection))
     server.metrics.ready.set(float(any(s["model"] for s in server.champions.summary().values())))
     return False
 

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 
 import obstore
 from obstore.exceptions import AlreadyExistsError
@@ -36,11 +35,18 @@ class ContentStore:
         hashes = []
         for data in objects:
             hashes.append(hashlib.sha256(data).hexdigest())
-            # One that is there may have been written just before a crash: it is settled below all the same.
-            with suppress(AlreadyExistsError):
-                obstore.put(self._store, _key(hashes[-1]), data, mode="create")
+            self._write(_key(hashes[-1]), data)
         self._settle([_key(sha256) for sha256 in hashes])
         return hashes
+
+    def _write(self, key: str, data: bytes) -> None:
+        try:
+            obstore.put(self._store, key, data, mode="create")
+        except AlreadyExistsError:
+            # It may have been written just before a power cut, before it was settled: then it can have a name and no
+            # bytes. What is whole is settled by the caller all the same.
+            if obstore.head(self._store, key)["size"] != len(data):
+                obstore.put(self._store, key, data)
 
     def get(self, sha256: str) -> bytes:
         """The bytes.
