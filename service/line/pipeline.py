@@ -86,17 +86,20 @@ class LinePipeline:
         key = arrival.part.key
         ticket.digest = hashlib.sha256(arrival.body).hexdigest()
         while (held := self._tickets.enter(key, ticket)) is not None:
-            if (reply := held.wait()) is not None:
+            reply = held.wait()
+            if reply is not None and held.digest == ticket.digest and ticket.decide(reply) is None:
                 self._metrics.repeated()
                 return reply
+            # Another image, or this one's line was told something else meanwhile: the journal says what stands.
+            held.wait_finished()
         try:
             stored = self._journal.answered(key, arrival.received_at - self._window)
             if stored is not None:
-                return self._again(stored, ticket, key)
+                return self._again(stored, arrival, ticket)
             return self._judge(arrival, ticket)
         finally:
             self._tickets.leave(key, ticket)
-            ticket.abandon()
+            ticket.finish()
 
     def fail_safe(self, arrival: Arrival, result_code: int, reason: str) -> Reply:
         """The answer for a part about which nothing is known in time."""
@@ -117,12 +120,13 @@ class LinePipeline:
         self._log.info(kind, subject=subject, **detail)
         self._journal.append(Entry(event.id, "event", encode("event", event), event.happened_at))
 
-    def _again(self, stored: Answered, ticket: Ticket, key: str) -> Reply:
+    def _again(self, stored: Answered, arrival: Arrival, ticket: Ticket) -> Reply:
         if stored.digest != ticket.digest:
-            raise other_image(key)
+            raise other_image(arrival.part.key)
         self._metrics.repeated()
         reply = reply_from(stored.answer)
-        ticket.decide(reply)
+        if ticket.decide(reply) is not None:
+            return self._record_late(arrival, ticket, _Seen(), supersedes=reply.result_id)
         return reply
 
     def _judge(self, arrival: Arrival, ticket: Ticket) -> Reply:
@@ -218,7 +222,7 @@ class LinePipeline:
         recipe = arrival.active.recipe
         verdict = undecided(recipe.fail_safe, DEADLINE, "no verdict in time")
         try:
-            self._record(arrival, ticket.digest, late, verdict, seen, kept=supersedes is None, supersedes=supersedes)
+            self._record(arrival, ticket.digest, late, verdict, seen, kept=True, supersedes=supersedes)
         except JournalBroken as error:
             self._log.error("journal_broken", reason=str(error), result_id=late.result_id)
         waited = 1000 * (time.perf_counter() - arrival.started)

@@ -14,7 +14,7 @@ class Ticket:
         self.digest = ""
         """SHA-256 of the image; filled in by the judging thread before it takes the key."""
         self._lock = threading.Lock()
-        self._settled = threading.Event()
+        self._settled, self._finished = threading.Event(), threading.Event()
         self._decided: Reply | None = None
         self._late: Reply | None = None
 
@@ -39,14 +39,19 @@ class Ticket:
         self._settled.set()
         return self.reply()
 
-    def abandon(self) -> None:
-        """Judging ended without an answer that stands: whoever waits shall judge anew."""
+    def finish(self) -> None:
+        """The judging thread is done and has let the key go; without an answer, whoever waits shall judge anew."""
         self._settled.set()
+        self._finished.set()
 
     def wait(self) -> Reply | None:
-        """What the part was answered, once it is known; None when judging was abandoned."""
+        """What the part was answered, once it is known; None when judging ended without an answer."""
         self._settled.wait()
         return self._late or self._decided
+
+    def wait_finished(self) -> None:
+        """Return when the key is free again: what stands under it is in the journal."""
+        self._finished.wait()
 
     def reply(self) -> Reply:
         """The answer that holds."""
@@ -63,18 +68,12 @@ class Tickets:
         self._lock = threading.Lock()
 
     def enter(self, key: str, ticket: Ticket) -> Ticket | None:
-        """Take the key; returns the ticket of whoever holds it already.
-
-        Raises OtherImage when that one is about another image.
-        """
+        """Take the key; returns the ticket of whoever holds it already."""
         with self._lock:
             held = self._open.get(key)
             if held is None:
                 self._open[key] = ticket
-                return None
-        if held.digest != ticket.digest:
-            raise other_image(key)
-        return held
+            return held
 
     def leave(self, key: str, ticket: Ticket) -> None:
         """Let the key go: the journal answers for it from now on."""

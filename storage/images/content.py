@@ -1,10 +1,11 @@
 """Content-addressed objects (images, model files) behind obstore: the name of an object is the SHA-256 of its bytes."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import obstore
-from obstore.exceptions import AlreadyExistsError
+from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import ObjectStore
 
 
@@ -17,6 +18,15 @@ class ContentMissing(LookupError):
         self.remedy = "restore it from a backup, or check that LOUPE_IMAGE_STORE_URL names the store it was written to"
 
 
+class ImageStoreUnavailable(OSError):
+    """The store neither takes nor gives objects: its disk is full or away, or its server does not answer."""
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(f"the image store {address} can't be used: {reason}")
+        self.address, self.reason = address, reason
+        self.remedy = "bring it back or make room on it, or correct LOUPE_IMAGE_STORE_URL"
+
+
 class ContentStore:
     """Bytes by their SHA-256; what `put` has returned is durable."""
 
@@ -27,17 +37,51 @@ class ContentStore:
         """Makes written objects survive a power cut, where the store's own `put` does not."""
 
     def put(self, data: bytes) -> str:
-        """Keep the bytes; returns their SHA-256 in hex. Keeping the same bytes again changes nothing."""
+        """Keep the bytes; returns their SHA-256 in hex. Keeping the same bytes again changes nothing.
+
+        Raises ImageStoreUnavailable, OSError.
+        """
         return self.put_all([data])[0]
 
     def put_all(self, objects: Iterable[bytes]) -> list[str]:
-        """Keep several objects and make them durable together; returns their SHA-256 in hex."""
+        """Keep several objects and make them durable together; returns their SHA-256 in hex.
+
+        Raises ImageStoreUnavailable, OSError.
+        """
         hashes = []
         for data in objects:
             hashes.append(hashlib.sha256(data).hexdigest())
-            self._write(_key(hashes[-1]), data)
+            with self._reporting():
+                self._write(_key(hashes[-1]), data)
         self._settle([_key(sha256) for sha256 in hashes])
         return hashes
+
+    def get(self, sha256: str) -> bytes:
+        """The bytes.
+
+        Raises ContentMissing, ImageStoreUnavailable.
+        """
+        try:
+            with self._reporting():
+                return bytes(obstore.get(self._store, _key(sha256)).bytes())
+        except FileNotFoundError as error:
+            raise ContentMissing(sha256, self.address) from error
+
+    def has(self, sha256: str) -> bool:
+        """Whether the store holds the object.
+
+        Raises ImageStoreUnavailable.
+        """
+        try:
+            with self._reporting():
+                obstore.head(self._store, _key(sha256))
+        except FileNotFoundError:
+            return False
+        return True
+
+    def uri(self, sha256: str) -> str:
+        """Where the object lies."""
+        return f"{self.address.rstrip('/')}/{_key(sha256)}"
 
     def _write(self, key: str, data: bytes) -> None:
         try:
@@ -48,27 +92,12 @@ class ContentStore:
             if obstore.head(self._store, key)["size"] != len(data):
                 obstore.put(self._store, key, data)
 
-    def get(self, sha256: str) -> bytes:
-        """The bytes.
-
-        Raises ContentMissing.
-        """
+    @contextmanager
+    def _reporting(self) -> Iterator[None]:
         try:
-            return bytes(obstore.get(self._store, _key(sha256)).bytes())
-        except FileNotFoundError as error:
-            raise ContentMissing(sha256, self.address) from error
-
-    def has(self, sha256: str) -> bool:
-        """Whether the store holds the object."""
-        try:
-            obstore.head(self._store, _key(sha256))
-        except FileNotFoundError:
-            return False
-        return True
-
-    def uri(self, sha256: str) -> str:
-        """Where the object lies."""
-        return f"{self.address.rstrip('/')}/{_key(sha256)}"
+            yield
+        except BaseError as error:
+            raise ImageStoreUnavailable(self.address, str(error).strip().splitlines()[0]) from error
 
 
 def _key(sha256: str) -> str:

@@ -10,6 +10,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import insert, inspect, select, text
+from sqlalchemy.exc import IntegrityError
 
 from storage import tables
 from storage.database import (
@@ -53,7 +54,14 @@ RECORDS: list[tuple[str, list[Any]]] = [
         [
             samples.inspection(views=()),
             samples.inspection(
-                "sparse", part_id=None, lot=None, reasons=(), model_id=None, model_sha256=None, captured_at=None, views=()
+                "sparse",
+                part_id=None,
+                lot=None,
+                reasons=(),
+                model_id=None,
+                model_sha256=None,
+                captured_at=None,
+                views=(),
             ),
         ],
     ),
@@ -165,9 +173,13 @@ def test_an_sqlite_file_in_no_folder_is_reported(tmp_path: Path) -> None:
 
 
 def test_a_write_that_fails_leaves_nothing(database: Database) -> None:
-    with pytest.raises(RuntimeError, match="half-way"), database.write() as connection:
-        insert_new(connection, tables.alarms, [to_row(samples.alarm())])
-        raise RuntimeError("half-way")
+    def fail_half_way() -> None:
+        with database.write() as connection:
+            insert_new(connection, tables.alarms, [to_row(samples.alarm())])
+            raise RuntimeError("half-way")
+
+    with pytest.raises(RuntimeError, match="half-way"):
+        fail_half_way()
     with database.read() as connection:
         assert connection.execute(select(tables.alarms)).all() == []
 
@@ -206,7 +218,9 @@ def test_records_come_back_as_they_went_in(database: Database) -> None:
                 others = [samples.inspection(view.result_id, views=()) for view in records]
                 insert_new(connection, tables.inspections, [to_row(other, without=["views"]) for other in others])
             without = ["views"] if name == "inspections" else []
-            assert insert_new(connection, table, [to_row(record, without=without) for record in records]) == len(records)
+            assert insert_new(connection, table, [to_row(record, without=without) for record in records]) == len(
+                records
+            )
         with database.read() as connection:
             found = [from_row(type(records[0]), row) for row in connection.execute(select(table)).mappings()]
         assert sorted(map(repr, found)) == sorted(map(repr, records)), name
@@ -214,8 +228,6 @@ def test_records_come_back_as_they_went_in(database: Database) -> None:
 
 def test_a_row_that_belongs_to_nothing_is_refused_on_both(database: Database) -> None:
     """SQLite holds foreign keys only when it is told to."""
-    from sqlalchemy.exc import IntegrityError
-
     with pytest.raises(IntegrityError), database.write() as connection:
         connection.execute(insert(tables.views).values(to_row(samples.view("nobody"))))
 

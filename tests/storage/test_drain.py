@@ -15,7 +15,7 @@ from storage import happenings, inspections, tables
 from storage.database import Database, DatabaseUnavailable, ensure_schema, open_database
 from storage.drain import BATCH, KINDS, drain_once, encode
 from storage.images import open_image_store
-from storage.images.content import ContentStore
+from storage.images.content import ContentStore, ImageStoreUnavailable
 from storage.journal import Entry, Journal
 from storage.records import Inspection
 from tests.storage import samples
@@ -152,7 +152,7 @@ def test_an_image_store_that_is_away_loses_nothing(journal: Journal, database: D
     fill(journal)
     (tmp_path / "mount").rmdir()
     (tmp_path / "mount").write_text("a mount point whose share is gone")
-    with pytest.raises(OSError, match="mount"):
+    with pytest.raises(ImageStoreUnavailable, match="mount"):
         drain_once(journal, database, images)
     with database.read() as connection:
         assert inspections.latest(connection, 10) == [], "no record may name an image that is not there"

@@ -2,10 +2,8 @@ import threading
 from collections.abc import Callable
 
 import numpy as np
-import pytest
 
 from service.line.answers import Reply
-from service.line.requests import OtherImage
 from service.line.tickets import Ticket, Tickets
 
 
@@ -72,9 +70,9 @@ def test_deadline_after_the_decision_changes_nothing() -> None:
     assert ticket.late is None
 
 
-def test_whoever_waits_for_an_abandoned_ticket_is_told_to_judge() -> None:
+def test_whoever_waits_for_a_ticket_without_an_answer_is_told_to_judge() -> None:
     ticket = Ticket()
-    ticket.abandon()
+    ticket.finish()
     assert ticket.wait() is None
 
 
@@ -85,13 +83,6 @@ def test_one_of_many_takes_the_key() -> None:
     owner = [t for t in mine if t in held]
     assert held.count(None) == 1
     assert len(owner) == 1
-
-
-def test_other_image_under_a_key_in_work_is_refused() -> None:
-    tickets = Tickets()
-    tickets.enter("key", ticket_of("one"))
-    with pytest.raises(OtherImage, match="key"):
-        tickets.enter("key", ticket_of("another"))
 
 
 def test_key_is_free_after_its_holder_left_and_only_then() -> None:
@@ -118,7 +109,7 @@ def test_each_key_is_judged_by_one_thread_at_a_time() -> None:
         most[key] = max(most[key], inside[key])
         inside[key] -= 1
         tickets.leave(key, ticket)
-        ticket.abandon()
+        ticket.finish()
 
     at_once(*(lambda key=key: judge(key) for key in order))  # type: ignore[misc]  # lambda default
     assert most == {"a": 1, "b": 1}

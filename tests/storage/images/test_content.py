@@ -26,7 +26,9 @@ def test_what_was_put_can_be_had_by_its_hash(store: ContentStore) -> None:
 
 def test_putting_the_same_twice_changes_nothing(store: ContentStore) -> None:
     assert store.put(b"same") == store.put(b"same")
-    assert store.put_all([b"same", b"new", b"same"]) == [hashlib.sha256(b).hexdigest() for b in (b"same", b"new", b"same")]
+    assert store.put_all([b"same", b"new", b"same"]) == [
+        hashlib.sha256(b).hexdigest() for b in (b"same", b"new", b"same")
+    ]
     assert store.get(store.put(b"same")) == b"same"
 
 

@@ -1,0 +1,177 @@
+"""The answer leaves before the deadline, decided or not; what the line was told is what the record says."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from service.wiring import Stores
+from storage.records import Inspection
+from tests.service.line.conftest import OpenLine
+from tests.service.line.posting import drained, post, recorded, server_of, verdict
+from tests.service.line.stocked import (
+    BRIGHT,
+    DARK,
+    change_recipe,
+    encoded,
+    promote,
+    store_model,
+    wait_until,
+    write_slow_model,
+)
+
+DEADLINE_MS = 120
+SLOW_TURNS = 250
+"""Matrix products that take longer than the deadline on any machine."""
+
+
+@pytest.fixture
+def slow_line(stores: Stores, tmp_path: Path, open_line: OpenLine) -> Iterator[TestClient]:
+    promote(stores, store_model(stores, write_slow_model(tmp_path / "slow.onnx", SLOW_TURNS)))
+    with open_line() as http:
+        yield http
+
+
+def settled(http: TestClient, count: int) -> list[Inspection]:
+    """All records once there are so many of them, newest first."""
+    wait_until(lambda: drained(http) and len(recorded(http)) >= count)
+    return recorded(http)
+
+
+def test_late_part_gets_the_fail_safe_in_time_and_it_is_recorded(slow_line: TestClient) -> None:
+    began = time.perf_counter()
+    response = post(slow_line, encoded(BRIGHT), deadline_ms=DEADLINE_MS)
+    took_ms = 1000 * (time.perf_counter() - began)
+    answer = response.json()
+    assert verdict(response) == (200, "recheck", 901)
+    assert took_ms < DEADLINE_MS + 60
+    assert (answer["evaluation"], answer["deadline_met"]) == ("not_decidable", False)
+    assert answer["views"][0]["p_defect"] is None
+    assert answer["provenance"]["model_sha256"]
+    (found,) = settled(slow_line, 1)
+    assert found.answer.encode() == response.content
+    assert (found.result_code, found.deadline_met, found.supersedes) == (901, False, None)
+    assert server_of(slow_line).images.get(found.views[0].image_sha256) == encoded(BRIGHT)
+
+
+def test_retry_of_a_late_part_gets_the_fail_safe(slow_line: TestClient) -> None:
+    first = post(slow_line, encoded(DARK), deadline_ms=DEADLINE_MS)
+    meanwhile = post(slow_line, encoded(DARK))
+    settled(slow_line, 1)
+    later = post(slow_line, encoded(DARK))
+    assert first.content == meanwhile.content == later.content
+    assert len(recorded(slow_line)) == 1
+
+
+def test_deadline_of_the_recipe_holds_where_the_request_names_none(slow_line: TestClient, stores: Stores) -> None:
+    change_recipe(stores, deadline_ms=float(DEADLINE_MS), fail_safe="reject")
+    wait_until(lambda: server_of(slow_line).champions.active(None, "s1").recipe.version == 2)
+    assert verdict(post(slow_line, encoded(DARK))) == (200, "reject", 901)
+
+
+def test_deadline_of_the_settings_holds_where_nobody_names_one(
+    stores: Stores, tmp_path: Path, open_line: OpenLine
+) -> None:
+    promote(stores, store_model(stores, write_slow_model(tmp_path / "slow.onnx", SLOW_TURNS)))
+    with open_line(deadline_ms=float(DEADLINE_MS)) as http:
+        assert verdict(post(http, encoded(DARK))) == (200, "recheck", 901)
+        assert verdict(post(http, encoded(DARK), "2", deadline_ms=60_000)) == (200, "pass", 0)
+
+
+def test_deadline_that_can_not_be_met_never_passes(line: TestClient) -> None:
+    for n, deadline_ms in enumerate([0.001, 0.5, 1, 2, 2.5, 3, 4, 6, 10] * 4):
+        response = post(line, encoded(DARK, seed=n), str(n), deadline_ms=deadline_ms)
+        status, disposition, code = verdict(response)
+        assert (status, disposition, code) in {(200, "recheck", 901), (200, "pass", 0)}
+        assert response.json()["deadline_met"] == (code == 0)
+    assert verdict(post(line, encoded(DARK), "tiny", deadline_ms=0.001)) == (200, "recheck", 901)
+
+
+def test_every_answer_at_the_edge_of_its_deadline_is_the_one_that_holds(line: TestClient) -> None:
+    """Commit and deadline race here: whoever wins, the last word in the database is what the line was told."""
+    bodies = [encoded(DARK, seed=n) for n in range(80)]
+    told = {}
+    with ThreadPoolExecutor(4) as pool:
+        answers = pool.map(lambda n: post(line, bodies[n], str(n), deadline_ms=3 + n % 12), range(80))
+        told = {str(n): answer for n, answer in enumerate(answers)}
+    wait_until(lambda: server_of(line).registry.get_sample_value("loupe_inspections_in_work") == 0)
+    wait_until(lambda: drained(line))
+    found = recorded(line)
+    replaced = {i.supersedes for i in found}
+    standing = {i.trigger_id: i for i in found if i.result_id not in replaced}
+    assert {trigger: i.answer.encode() for trigger, i in standing.items()} == {
+        trigger: answer.content for trigger, answer in told.items()
+    }
+    assert all(i.result_code == 901 for i in found if i.supersedes)
+    assert all(post(line, bodies[int(trigger)], trigger).content == answer.content for trigger, answer in told.items())
+
+
+def test_late_word_on_a_good_part_keeps_its_image(line: TestClient, stores: Stores) -> None:
+    change_recipe(stores, keep_ok_share=0.0)
+    wait_until(lambda: server_of(line).champions.active(None, "s1").recipe.version == 2)
+    for n in range(40):
+        post(line, encoded(DARK, seed=n), str(n), deadline_ms=3 + n % 10)
+    wait_until(lambda: server_of(line).registry.get_sample_value("loupe_inspections_in_work") == 0)
+    wait_until(lambda: drained(line))
+    late = [i for i in recorded(line) if i.result_code == 901]
+    images = server_of(line).images
+    assert late
+    assert all(i.views[0].image_kept and images.has(i.views[0].image_sha256) for i in late)
+
+
+def test_retries_that_are_late_before_anybody_looked_are_each_on_record(slow_line: TestClient) -> None:
+    """Whichever fail-safe a retry was told, its result can be found, and the last one stands."""
+    body = encoded(DARK)
+    with ThreadPoolExecutor(6) as pool:
+        busy = [pool.submit(post, slow_line, encoded(DARK, seed=n), f"busy-{n}") for n in range(2)]
+        time.sleep(0.05)
+        late = [pool.submit(post, slow_line, body, deadline_ms=60) for _ in range(4)]
+        answers = [future.result() for future in late]
+        assert {verdict(future.result()) for future in busy} == {(200, "pass", 0)}
+    assert {verdict(a) for a in answers} == {(200, "recheck", 901)}
+    told = {a.json()["result_id"] for a in answers}
+    found = [i for i in settled(slow_line, 2 + len(told)) if i.trigger_id == "1"]
+    assert {i.result_id for i in found} == told
+    (standing,) = told - {i.supersedes for i in found}
+    assert post(slow_line, body).json()["result_id"] == standing
+
+
+def test_work_that_can_no_longer_be_in_time_is_not_started(slow_line: TestClient) -> None:
+    """Twelve parts behind two threads: judging them all would take many times longer."""
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(
+            pool.map(lambda n: post(slow_line, encoded(DARK, seed=n), str(n), deadline_ms=DEADLINE_MS), range(12))
+        )
+    assert {verdict(a) for a in answers} == {(200, "recheck", 901)}
+    began = time.perf_counter()
+    found = settled(slow_line, 12)
+    assert time.perf_counter() - began < 8
+    looked = [i for i in found if i.views[0].width is not None]
+    assert len(looked) <= 4
+
+
+def test_parts_above_the_queue_limit_are_turned_away_and_may_come_again(
+    stores: Stores, tmp_path: Path, open_line: OpenLine
+) -> None:
+    promote(stores, store_model(stores, write_slow_model(tmp_path / "slow.onnx", SLOW_TURNS)))
+    with open_line(queue_limit=2) as http:
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(lambda n: post(http, encoded(DARK, seed=n), str(n)), range(8)))
+        told = [verdict(a) for a in answers]
+        assert set(told) == {(200, "pass", 0), (503, "recheck", 902)}
+        assert told.count((200, "pass", 0)) >= 2
+        turned_away = told.index((503, "recheck", 902))
+        assert verdict(post(http, encoded(DARK, seed=turned_away), str(turned_away))) == (200, "pass", 0)
+        wait_until(lambda: drained(http))
+        assert len(recorded(http)) == told.count((200, "pass", 0)) + 1
+
+
+def test_parts_whose_answer_has_left_still_take_a_place(stores: Stores, tmp_path: Path, open_line: OpenLine) -> None:
+    promote(stores, store_model(stores, write_slow_model(tmp_path / "slow.onnx", SLOW_TURNS)))
+    with open_line(queue_limit=2) as http:
+        for n in range(2):
+            assert verdict(post(http, encoded(DARK, seed=n), str(n), deadline_ms=20)) == (200, "recheck", 901)
+        assert verdict(post(http, encoded(DARK, seed=2), "2", deadline_ms=20)) == (503, "recheck", 902)
