@@ -37,7 +37,8 @@ class Votes:
 
         Raises WrongVotes for unequal lengths, negative numbers, unknown classes or weights outside (0, 1].
         """
-        lengths = {len(a) for a in (self.item, self.inspector, self.label, self.occasion)}
+        arrays = (self.item, self.inspector, self.label, self.occasion, self.time)
+        lengths = {len(a) for a in arrays if a is not None}
         weight = np.ones(len(self.item)) if self.weight is None else np.asarray(self.weight, dtype=np.float64)
         if len(lengths | {len(weight)}) != 1:
             raise WrongVotes("the arrays of the votes differ in length", "pass one entry a judgement in each array")

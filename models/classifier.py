@@ -63,6 +63,11 @@ class ViewScore:
     novelty: float | None
     class_name: str
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether every number is one."""
+        return bool(np.isfinite([*self.class_probability, self.p_defect, self.novelty or 0.0]).all())
+
 
 class Classifier:
     """A loaded model; predict may be called from many threads at once.

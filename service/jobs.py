@@ -90,7 +90,7 @@ def work_one(stores: Stores, log: Any) -> bool:
         job = jobs.take(connection, now())
     if job is None:
         return False
-    log.info("job_started", job=job.id, kind=job.kind, **job.arguments)
+    log.info("job_started", job=job.id, kind=job.kind, arguments=job.arguments)
     try:
         if job.kind not in JOBS:
             raise UnknownJob(job.kind)

@@ -42,10 +42,10 @@ class JournalLocked(RuntimeError):
 
 
 class JournalBroken(RuntimeError):
-    """The journal can't be written: nothing may be answered as decided."""
+    """The journal can't be written or read: nothing may be answered as decided."""
 
     def __init__(self, folder: Path, reason: str) -> None:
-        super().__init__(f"the journal in {folder} can't be written: {reason}")
+        super().__init__(f"the journal in {folder} can't be used: {reason}")
         self.remedy = "free or repair the disk; verdicts are recheck until then"
 
 
@@ -139,20 +139,24 @@ class Journal:
         self._submit(entry).result()
 
     def answered(self, key: str, since: datetime) -> Answered | None:
-        """The last answer under an idempotency key, no older than `since`."""
-        row = (
-            self._reader()
-            .execute(
+        """The last answer under an idempotency key, no older than `since`.
+
+        Raises JournalBroken.
+        """
+        with self._reading() as reader:
+            row = reader.execute(
                 "SELECT digest, answer FROM entries WHERE key = ? AND written_at >= ? ORDER BY seq DESC LIMIT 1",
                 (key, since.timestamp()),
-            )
-            .fetchone()
-        )
+            ).fetchone()
         return None if row is None else Answered(digest=row[0], answer=row[1])
 
     def find(self, entry_id: str) -> bytes | None:
-        """The answer of an entry, drained or not, while the window lasts."""
-        row = self._reader().execute("SELECT answer FROM entries WHERE id = ?", (entry_id,)).fetchone()
+        """The answer of an entry, drained or not, while the window lasts.
+
+        Raises JournalBroken.
+        """
+        with self._reading() as reader:
+            row = reader.execute("SELECT answer FROM entries WHERE id = ?", (entry_id,)).fetchone()
         return None if row is None else row[0]
 
     def waiting(self, limit: int) -> list[Waiting]:
@@ -305,6 +309,13 @@ class Journal:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         return connection
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        try:
+            yield self._reader()
+        except sqlite3.Error as error:
+            raise JournalBroken(self.folder, str(error)) from error
 
     def _reader(self) -> sqlite3.Connection:
         """This thread's own connection."""

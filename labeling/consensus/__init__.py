@@ -29,7 +29,7 @@ def aggregate(
     class_prior (K,) is the known mix of classes; model_probability (n, K) are out-of-fold probabilities of a model,
     which enter as a prior of half a vote, never as an inspector. Items without votes get the prior.
 
-    Raises WrongVotes.
+    Raises WrongVotes, for a prior or model probabilities that are none too.
 
     >>> votes = Votes(item=np.array([0, 0, 0, 1]), inspector=np.array([0, 1, 2, 0]), label=np.array([1, 1, 0, 0]),
     ...               occasion=np.zeros(4, dtype=np.int64))
@@ -41,7 +41,13 @@ def aggregate(
     if method != "auto" and method not in CONSENSUS:
         raise WrongVotes(f"'{method}' is not a consensus model", f"use auto or one of {', '.join(sorted(CONSENSUS))}")
     checked = votes.checked(class_count)
+    if class_prior is not None and not _are_shares(class_prior, (class_count,)):
+        raise WrongVotes("class_prior is no mix of the classes", f"pass {class_count} shares, none negative, not all 0")
     count = _item_count(checked, model_probability)
+    if model_probability is not None and not _are_shares(model_probability, (count, class_count)):
+        raise WrongVotes(
+            "model_probability does not hold probabilities", f"pass {class_count} a row, none negative, not all 0"
+        )
     chosen = "majority" if method == "auto" else method
     probability, effective = CONSENSUS[chosen](_discount_repeats(checked), count, class_count, class_prior)
     if model_probability is not None:
@@ -49,6 +55,13 @@ def aggregate(
     label = probability.argmax(axis=1).astype(np.int64)
     reason = "asked for" if method != "auto" else "majority is the one model that is safe for every shape of data"
     return Consensus(probability, label, _confusion(checked, probability), effective, chosen, reason)
+
+
+def _are_shares(values: Floats, shape: tuple[int, ...]) -> bool:
+    """Of this shape, finite, none negative, and something to divide by in every row."""
+    if np.shape(values) != shape or not bool(np.all(np.isfinite(values) & (values >= 0))):
+        return False
+    return bool(np.all(values.sum(axis=-1) > 0))
 
 
 def _item_count(votes: Votes, model_probability: Floats | None) -> int:

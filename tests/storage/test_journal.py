@@ -263,3 +263,12 @@ def test_a_killed_process_loses_nothing_that_it_was_told_is_durable(folder: Path
     # At most the one append that each thread was in had no time to be reported.
     assert len(waiting) <= len(promised) + 3
     journal.close()
+
+
+def test_an_id_that_is_there_already_is_refused_and_the_journal_goes_on(journal: Journal) -> None:
+    journal.append(entry("1", b"first"))
+    with pytest.raises(JournalBroken, match="UNIQUE"):
+        journal.append(entry("1", b"second"))
+    journal.append(entry("2"))
+    assert [(w.id, list(journal.blobs(w.id))) for w in journal.waiting(9)] == [("1", [b"first"]), ("2", [])]
+    assert journal.waiting_count == 2

@@ -155,4 +155,4 @@ def test_a_revoked_key_stays_in_the_list(connection: Connection) -> None:
     keys.revoke(connection, samples.key("1", revoked_at=later(3)))
     assert [(found.id, found.revoked_at) for found in keys.listing(connection)] == [("1", later(3)), ("2", None)]
     assert keys.secret_hash("s") == "043a718774c572bd8a25adbeb1bfcd5c0256ae11cecf9f9c3f925d0e52beaf89"
-    assert NOW == keys.listing(connection)[0].created_at
+    assert keys.listing(connection)[0].created_at == NOW

@@ -1,0 +1,166 @@
+"""The light changes: an alarm reaches the database, the metrics, the log and the verdicts."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from service.wiring import Stores
+from tests.service.line.conftest import OpenLine
+from tests.service.line.posting import alarms_of, drained, events_of, post, recorded, server_of
+from tests.service.line.stocked import add_champion, change_recipe, picture, wait_until
+
+COMMISSION = 100
+LEVEL, DIMMED = 70, 0.7
+
+
+@pytest.fixture
+def watched_line(stores: Stores, tmp_path: Path, open_line: OpenLine) -> Iterator[TestClient]:
+    add_champion(stores, tmp_path)
+    with open_line(commission_images=COMMISSION) as http:
+        yield http
+
+
+def shot(n: int, light: float = 1.0) -> bytes:
+    done, data = cv2.imencode(".png", (picture(LEVEL, n) * light).astype(np.uint8))
+    assert done
+    return bytes(data)
+
+
+def commission(http: TestClient) -> None:
+    for n in range(COMMISSION + 20):
+        assert post(http, shot(n), f"n-{n}").json()["disposition"] == "pass"
+    assert server_of(http).watch.summary() == {"s1/0": "ok"}
+
+
+def dim(http: TestClient, count: int = 6) -> list[tuple[str, int]]:
+    """Disposition and result code of parts under a lamp that has lost light."""
+    answers = [post(http, shot(1000 + n, DIMMED), f"d-{n}").json() for n in range(count)]
+    return [(a["disposition"], a["result_code"]) for a in answers]
+
+
+def sample(http: TestClient, name: str, **labels: str) -> float | None:
+    return server_of(http).registry.get_sample_value(name, labels)
+
+
+def test_dimmed_lamp_alarms_everywhere_and_nothing_passes_until_it_clears(
+    watched_line: TestClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    http = watched_line
+    commission(http)
+    assert alarms_of(http) == []
+    told = dim(http)
+    first = told.index(("recheck", 904))
+    assert first <= 3
+    assert set(told[first:]) == {("recheck", 904)}
+    wait_until(lambda: drained(http) and len(alarms_of(http)) == 1)
+    (alarm,) = alarms_of(http)
+    raising = next(i for i in recorded(http) if i.trigger_id == f"d-{first}")
+    assert (alarm.station, alarm.camera, alarm.product, alarm.cause) == ("s1", "0", "housing", "lamp_dim")
+    assert alarm.ratio > 1
+    assert alarm.result_id == raising.result_id
+    assert alarm.images_since_onset <= 3
+    assert raising.drift_state == "alarm"
+    assert "lamp_dim" in raising.reasons[0]
+    assert sample(http, "loupe_optics_alarms_total", camera="s1/0", cause="lamp_dim") == 1
+    assert sample(http, "loupe_optics_alarm_standing", camera="s1/0") == 1
+    text = http.get("/metrics").text
+    assert 'loupe_optics_alarm_standing{camera="s1/0"} 1.0' in text
+    assert 'loupe_optics_score_ratio{camera="s1/0",chart=' in text
+    assert http.get("/v1/stations/s1/state").json()["optics"] == {"0": "alarm"}
+    logged = capsys.readouterr()
+    assert logged.out.count("optics_alarm ") + logged.err.count("optics_alarm ") == 1
+
+    told_after = [post(http, shot(2000 + n), f"r-{n}").json()["result_code"] for n in range(40)]
+    cleared = told_after.index(0)
+    assert set(told_after[:cleared]) == {904}
+    assert set(told_after[cleared:]) == {0}
+    wait_until(lambda: drained(http) and len(events_of(http, "optics_alarm_cleared")) == 1)
+    (event,) = events_of(http, "optics_alarm_cleared")
+    assert event.subject == "s1/0"
+    assert event.detail["result_id"] == next(i for i in recorded(http) if i.trigger_id == f"r-{cleared}").result_id
+    assert sample(http, "loupe_optics_alarm_standing", camera="s1/0") == 0
+
+
+def test_recipe_may_let_the_line_go_on_under_an_alarm(watched_line: TestClient, stores: Stores) -> None:
+    change_recipe(stores, on_optics_alarm="continue")
+    wait_until(lambda: server_of(watched_line).champions.active(None, "s1").recipe.version == 2)
+    commission(watched_line)
+    assert set(dim(watched_line)) == {("pass", 0)}
+    wait_until(lambda: len(alarms_of(watched_line)) == 1)
+    assert recorded(watched_line)[0].drift_state == "alarm"
+
+
+def test_challenges_and_shadows_neither_raise_an_alarm_nor_suffer_from_one(watched_line: TestClient) -> None:
+    commission(watched_line)
+    for n in range(10):
+        assert post(watched_line, shot(n, 0.3), f"c-{n}", mode="challenge").json()["disposition"] == "pass"
+    assert server_of(watched_line).watch.summary() == {"s1/0": "ok"}
+    dim(watched_line)
+    assert post(watched_line, shot(5), "golden", mode="challenge").json()["disposition"] == "pass"
+
+
+def test_alarm_of_one_camera_leaves_the_others_alone(watched_line: TestClient) -> None:
+    commission(watched_line)
+    dim(watched_line)
+    assert post(watched_line, shot(1), "x", camera="side").json()["disposition"] == "pass"
+    assert post(watched_line, shot(1), "x", station="s2").json()["disposition"] == "pass"
+    assert server_of(watched_line).watch.summary() == {
+        "s1/0": "alarm",
+        "s1/side": "commissioning",
+        "s2/0": "commissioning",
+    }
+
+
+def test_intended_change_learns_anew(watched_line: TestClient) -> None:
+    http = watched_line
+    commission(http)
+    dim(http)
+    answer = http.post("/v1/stations/s1/cameras/0/intended-change")
+    assert (answer.status_code, answer.json()) == (200, {"camera": "s1/0", "state": "commissioning"})
+    assert post(http, shot(1, DIMMED), "after").json()["disposition"] == "pass"
+    wait_until(lambda: [e.subject for e in events_of(http, "intended_change")] == ["s1/0"])
+    assert http.post("/v1/stations/s1/cameras/unheard/intended-change").status_code == 404
+
+
+def test_what_was_learnt_stays_across_a_restart(stores: Stores, tmp_path: Path, open_line: OpenLine) -> None:
+    add_champion(stores, tmp_path)
+    with open_line(commission_images=COMMISSION) as http:
+        commission(http)
+    with open_line(commission_images=COMMISSION) as http:
+        assert server_of(http).watch.summary() == {"s1/0": "ok"}
+        assert ("recheck", 904) in dim(http)
+    with open_line(commission_images=COMMISSION) as http:
+        assert server_of(http).watch.summary() == {"s1/0": "alarm"}
+        assert post(http, shot(3000, DIMMED), "again").json()["result_code"] == 904
+
+
+def test_unreadable_images_teach_nothing(watched_line: TestClient) -> None:
+    for n in range(20):
+        post(watched_line, b"no image", str(n))
+    assert server_of(watched_line).watch.summary() == {}
+
+
+def test_flat_synthetic_frames_are_answered(watched_line: TestClient) -> None:
+    """Frames without any noise: no spread to divide by."""
+    flat = [np.full((48, 64, 3), level, np.uint8) for level in (0, 60, 255)]
+    for n in range(2 * COMMISSION):
+        done, data = cv2.imencode(".png", flat[0 if n < COMMISSION + 20 else n % 3])
+        assert done
+        assert post(watched_line, bytes(data), str(n)).status_code == 200
+
+
+def test_shortest_commissioning_that_the_settings_allow_can_watch(
+    stores: Stores, tmp_path: Path, open_line: OpenLine
+) -> None:
+    from annotated_types import Ge
+
+    from service.settings import Settings
+
+    limit = next(m for m in Settings.model_fields["commission_images"].metadata if isinstance(m, Ge))
+    add_champion(stores, tmp_path)
+    with open_line(commission_images=limit.ge) as http:
+        assert post(http, shot(1)).json()["disposition"] == "pass"
