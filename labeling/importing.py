@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from labeling import label_book
@@ -95,10 +95,15 @@ def import_listing(
     also = {name for _, label in found_labels for name in label.also}
     with database.write() as connection:
         book = label_book.grow(connection, product, {*classes, *also}, ok, now)
+        problems += _regrouped(images, {image.sha256: image for image in pictures.of_product(connection, product)})
         new_images = pictures.store(connection, images)
-        new_labels = labels.store(
-            connection, [_label(product, sha256, label, book.version, now) for sha256, label in found_labels]
-        )
+        new = [_label(product, sha256, label, book.version, now) for sha256, label in found_labels]
+        settled, changed = _second_looks(new, labels.of_product(connection, product), seen)
+        problems += changed
+        new_labels = labels.store(connection, settled)
+    if any(found.split for found in listing.images):
+        remedy = "nothing to do: Loupe freezes test parts of its own, which keep their split for ever"
+        problems.append(Problem(str(listing.root), "the source's own train and test split is not used", remedy))
     return ImportReport(
         product, listing.format, len(images), new_images, new_labels, dict(sorted(classes.items())), tuple(problems)
     )
@@ -141,6 +146,33 @@ def _duplicate(found: FoundImage, first: str) -> Problem:
         f"skipped: the same bytes as {first}{labels_lost}",
         "keep one of the two; label the one that is kept",
     )
+
+
+def _regrouped(images: list[Image], known: dict[str, Image]) -> list[Problem]:
+    """Images that are known already, as part of another group."""
+    remedy = "import under another --product where the new groups shall hold: a part keeps its split for ever"
+    return [
+        Problem(image.name, f"stays in group {known[image.sha256].part_group}, not {image.part_group}", remedy)
+        for image in images
+        if image.sha256 in known and known[image.sha256].part_group != image.part_group
+    ]
+
+
+def _second_looks(new: list[Label], known: list[Label], names: dict[str, str]) -> tuple[list[Label], list[Problem]]:
+    """A label that differs from a stored one of the same look becomes a second look: labels are never changed."""
+    ids = {label.id for label in known}
+    taken = {(label.image_sha256, label.inspector, label.occasion): label for label in known}
+    result, problems = [], []
+    for label in new:
+        before = taken.get((label.image_sha256, label.inspector, label.occasion))
+        if before is not None and label.id not in ids:
+            looks = [o for image, who, o in taken if (image, who) == (label.image_sha256, label.inspector)]
+            label = replace(label, occasion=max(looks) + 1)
+            what = f"{label.inspector} said {before.class_name} before, now {label.class_name}: stored as a second look"
+            problems.append(Problem(names[label.image_sha256], what, "have it judged again in the console if in doubt"))
+        taken.setdefault((label.image_sha256, label.inspector, label.occasion), label)
+        result.append(label)
+    return result, problems
 
 
 def _label(product: str, sha256: str, label: FoundLabel, book_version: int, now: datetime) -> Label:

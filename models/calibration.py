@@ -47,7 +47,7 @@ def operating_point(
 ) -> OperatingPoint:
     """Two thresholds from out-of-fold scores of n inspections; evidence is counted in groups.
 
-    p_defect: float (n,), of whole inspections (several views pooled by models.evaluation.part_scores). group: (n,),
+    p_defect: float (n,), of whole inspections (of several views: the worst one's). group: (n,),
     what is the same part, however often it was imaged.
 
     The pass threshold is the highest at which the 95 % upper bound on the escape rate stays at or below

@@ -17,7 +17,7 @@ class DatasetMissing(LookupError):
     """No dataset, or more than one, goes by the name asked for."""
 
     def __init__(self, name: str, found: int) -> None:
-        super().__init__(f"{found or 'no'} dataset{'s' if found != 1 else ''} begin with '{name}'")
+        super().__init__(f"{found} datasets begin with '{name}'" if found else f"there is no dataset {name}".rstrip())
         self.remedy = "give more characters of its id" if found else "make one with `loupe import PATH`"
 
 
@@ -88,7 +88,7 @@ def find(connection: Connection, name: str | None, product: str | None = None) -
     if name is None:
         newest = datasets.newest(connection, product)
         if newest is None:
-            raise DatasetMissing("", 0)
+            raise DatasetMissing(f"of product {product}" if product else "yet", 0)
         return newest
     found = datasets.find(connection, name)
     if len(found) != 1:

@@ -159,25 +159,6 @@ def grouped_proportion(hit: ArrayLike, group: ArrayLike) -> Interval:
     return proportion(float(weight[np.asarray(hit, bool)].sum()), len(np.unique(np.asarray(group))))
 
 
-def part_scores(
-    p_defect: ArrayLike, is_defect: ArrayLike, part: ArrayLike
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """From views to inspected parts: as bad as the worst view, and defective if any view is.
-
-    Returns p_defect float64 (parts,) and is_defect bool (parts,), in the order of the sorted part names.
-
-    >>> part_scores([0.1, 0.7, 0.2], [False, True, False], ["a", "a", "b"])[0].tolist()
-    [0.7, 0.2]
-    """
-    scores, defect = np.asarray(p_defect, np.float64), np.asarray(is_defect, bool)
-    names, number = np.unique(np.asarray(part), return_inverse=True)
-    worst = np.full(len(names), -np.inf)
-    np.maximum.at(worst, number, scores)
-    bad = np.zeros(len(names), bool)
-    np.logical_or.at(bad, number, defect)
-    return worst, bad
-
-
 def outcomes(
     p_defect: ArrayLike, is_defect: ArrayLike, group: ArrayLike, pass_below: float, reject_from: float
 ) -> Outcomes:
@@ -194,15 +175,3 @@ def outcomes(
 def accuracy(class_probability: NDArray[np.floating[Any]], label: ArrayLike, group: ArrayLike) -> Interval:
     """The fraction of images whose likeliest class, of (n, K), is their label, int (n,); n counts groups."""
     return grouped_proportion(class_probability.argmax(axis=1) == np.asarray(label), group)
-
-
-def confusion(class_probability: NDArray[np.floating[Any]], label: ArrayLike) -> NDArray[np.int64]:
-    """int (K, K): rows are labels, columns the likeliest class.
-
-    >>> confusion(np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]]), [0, 1, 1]).tolist()
-    [[1, 0], [1, 1]]
-    """
-    classes = class_probability.shape[1]
-    counts = np.zeros((classes, classes), np.int64)
-    np.add.at(counts, (np.asarray(label), class_probability.argmax(axis=1)), 1)
-    return counts

@@ -17,7 +17,6 @@ from models.evaluation import auroc, auroc_interval, group_resamples
 MIN_TEST_PARTS = 5
 # How much AUROC a candidate may lose to the champion: about what relabelling a handful of test images changes.
 NON_INFERIORITY_MARGIN = 0.02
-PARITY_LIMIT = 1e-4
 BOOTSTRAP_SEED = 20250101  # a gate asked twice gives the same answer
 
 
@@ -35,7 +34,6 @@ class GateInput:
     """A model on the frozen test images.
 
     p_defect: float (n,). is_defect: bool (n,). group: (n,), which part an image shows. card: the model's card.
-    parity: the largest difference between exported and trained probabilities, where it is known.
     out_of_fold: the training images, scored by models of the cross-validation that did not see their part.
     """
 
@@ -43,7 +41,6 @@ class GateInput:
     is_defect: NDArray[np.bool_]
     group: NDArray[Any]
     card: ModelCard
-    parity: float | None = None
     out_of_fold: Held | None = None
 
 
@@ -111,14 +108,6 @@ def not_worse_than_champion(candidate: GateInput, champion: GateInput | None) ->
     return GateResult(name, high >= 0 and change >= -NON_INFERIORITY_MARGIN, reason)
 
 
-def parity(candidate: GateInput, champion: GateInput | None) -> GateResult:
-    """The exported file computes what was trained."""
-    if candidate.parity is None:
-        return GateResult("parity", False, "the exported file was not compared with the trained network")
-    reason = f"exported probabilities differ by at most {candidate.parity:.1g}; up to {PARITY_LIMIT:g} is rounding"
-    return GateResult("parity", candidate.parity <= PARITY_LIMIT, reason)
-
-
 def operating_point_present(candidate: GateInput, champion: GateInput | None) -> GateResult:
     """The card has every operating point of the champion, which recipes may name, and at least one in any case."""
     name, points = "operating_point_present", candidate.card.operating_points
@@ -138,7 +127,6 @@ GATES: dict[str, Gate] = {
     "has_test_parts": has_test_parts,
     "better_than_chance": better_than_chance,
     "not_worse_than_champion": not_worse_than_champion,
-    "parity": parity,
     "operating_point_present": operating_point_present,
 }
 

@@ -12,8 +12,10 @@ class ModelMissing(LookupError):
     """No model, or more than one, goes by the name asked for."""
 
     def __init__(self, name: str, found: int) -> None:
-        super().__init__(f"{found or 'no'} model{'s' if found != 1 else ''} begin with '{name}'")
-        self.remedy = "give more characters of its id" if found else "`loupe models` lists the models"
+        super().__init__(f"{found} models begin with '{name}'" if found else f"there is no model {name}".rstrip())
+        self.remedy = (
+            "give more characters of its id" if found else "`loupe models` lists the models, `loupe train` makes one"
+        )
 
 
 class GatesFailed(ValueError):
@@ -22,6 +24,16 @@ class GatesFailed(ValueError):
     def __init__(self, model_id: str, failed: list[str]) -> None:
         super().__init__(f"model {model_id} failed: {'; '.join(failed)}")
         self.remedy = "train on more or better labels; a person may promote it all the same with --force --reason"
+
+
+class GatesStale(ValueError):
+    """The gates were measured against another champion than the one that decides now."""
+
+    def __init__(self, model_id: str, measured: object, champion: str | None) -> None:
+        super().__init__(
+            f"model {model_id} was measured against champion {measured or '(none)'}, now {champion or 'none'} decides"
+        )
+        self.remedy = "run `loupe train` again (features are kept, so it is quick), or use --force --reason"
 
 
 class NothingToRollBack(ValueError):
@@ -48,7 +60,7 @@ def find(connection: Connection, name: str | None, product: str | None = None) -
     if name is None:
         newest = models.listing(connection, product)
         if not newest:
-            raise ModelMissing("", 0)
+            raise ModelMissing(f"of product {product}" if product else "yet", 0)
         return newest[0]
     found = models.find(connection, name)
     if len(found) != 1:
@@ -61,8 +73,14 @@ def promote(
 ) -> Change:
     """Make the model the champion of its product.
 
-    Raises GatesFailed unless `force`.
+    Raises GatesFailed, GatesStale unless `force`.
     """
+    champion = models.champions(connection).get(model.product)
+    deciding = champion.model_id if champion is not None else None
+    if not force and deciding != model.id:
+        for gate in model.gates:
+            if gate.get("champion") != deciding:
+                raise GatesStale(model.id, gate.get("champion"), deciding)
     failed = [f"{gate['name']} ({gate['reason']})" for gate in model.gates if not gate["passed"]]
     if failed and not force:
         raise GatesFailed(model.id, failed)

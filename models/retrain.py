@@ -1,5 +1,6 @@
 """From a stored dataset to a stored candidate: features, head, calibration, model file, gates."""
 
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -175,15 +176,11 @@ def retrain(
     metrics["test"] = _test_metrics(test, test_scores, point.pass_below, point.reject_from)
     card = replace(card, metrics=metrics)
     report("exporting", 0, 1)
-    draft = folder / "candidate.onnx"
-    parity = export_model(network, card, draft, _samples(training, card.geometry))
-    classifier = Classifier(draft)
-    path = folder / f"{classifier.sha256[:12]}.onnx"
-    draft.replace(path)
+    classifier, path = _export(network, card, folder, _samples(training, card.geometry))
     report("challenging", 0, 1)
     test_p_defect = test_scores[:, ~np.array(rows.ok)].sum(axis=1)
     held = GateInput(
-        test_p_defect, test.is_defect, test.group, card, parity, Held(p_defect, training.is_defect, training.group)
+        test_p_defect, test.is_defect, test.group, card, Held(p_defect, training.is_defect, training.group)
     )
     model = Model(
         id=classifier.sha256[:12],
@@ -198,6 +195,20 @@ def retrain(
     with database.write() as connection:
         models.store(connection, model)
     return Candidate(model, path)
+
+
+def _export(
+    network: InspectionNetwork, card: ModelCard, folder: Path, samples: NDArray[np.uint8]
+) -> tuple[Classifier, Path]:
+    """The model file under the name of its content; a draft of its own, as another training may be at work."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".draft-") as scratch:
+        draft = Path(scratch) / "candidate.onnx"
+        export_model(network, card, draft, samples)
+        classifier = Classifier(draft)
+        path = folder / f"{classifier.sha256[:12]}.onnx"
+        draft.replace(path)
+    return classifier, path
 
 
 def _loader(images: ContentStore, sha256: str, media_type: str) -> Callable[[], Frame]:
@@ -269,8 +280,8 @@ def _challenge(rows: Rows, probability: Floats, classifier: Classifier) -> tuple
     """The parts whose out-of-fold score is surest and right, with what the model file itself gives for them."""
     p_defect = probability[:, ~np.array(rows.ok)].sum(axis=1)
     order = np.argsort(p_defect, kind="stable")
-    good = [n for n in order if not rows.is_defect[n]][:GOLDEN_PARTS]
-    bad = [n for n in order[::-1] if rows.is_defect[n]][:GOLDEN_PARTS]
+    good = [n for n in order if not rows.is_defect[n] and p_defect[n] < 0.5][:GOLDEN_PARTS]
+    bad = [n for n in order[::-1] if rows.is_defect[n] and p_defect[n] >= 0.5][:GOLDEN_PARTS]
     golden = []
     for n in (*good, *bad):
         frame = rows.sources[n].load()
@@ -287,7 +298,10 @@ def _challenge(rows: Rows, probability: Floats, classifier: Classifier) -> tuple
 def _gates(
     database: Database, images: ContentStore, product: str, test: Rows, candidate: GateInput
 ) -> tuple[dict[str, Any], ...]:
-    """The candidate against its gates, and against the champion on the same frozen test parts."""
+    """The candidate against its gates, and against the champion on the same frozen test parts.
+
+    Each answer names that champion, because it holds only while that one decides.
+    """
     with database.read() as connection:
         promotion = models.champions(connection).get(product)
         found = models.models_by_id(connection, [promotion.model_id]) if promotion else {}
@@ -295,7 +309,8 @@ def _gates(
     if promotion is not None:
         deciding = Classifier(images.get(found[promotion.model_id].sha256))
         champion = GateInput(_file_scores(deciding, test.sources), test.is_defect, test.group, deciding.card)
-    return tuple(asdict(gate(candidate, champion)) for gate in GATES.values())
+    against = promotion.model_id if promotion is not None else None
+    return tuple({**asdict(gate(candidate, champion)), "champion": against} for gate in GATES.values())
 
 
 def _file_scores(classifier: Classifier, sources: Sequence[SourceImage]) -> Floats:

@@ -5,7 +5,6 @@ import sys
 from types import FrameType
 from typing import Annotated
 
-import click
 import typer
 
 from service.commands import bench, data, learn, line, people, play
@@ -13,6 +12,9 @@ from service.settings import WrongSetting
 from service.terminal import fail
 
 VERSION = "0.1.0"
+
+EXTRAS = {"torch": "train", "onnx": "train", "onnxscript": "train", "nicegui": "console", "onnxruntime": "cpu"}
+"""Package -> the extra of Loupe that brings it."""
 
 app = typer.Typer(
     name="loupe",
@@ -38,18 +40,13 @@ def main() -> None:
     # SIGTERM ends a command as Ctrl-C does, so that child processes and half-written files are cleaned up.
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        sys.exit(app(standalone_mode=False) or 0)
-    except click.exceptions.Abort:
-        sys.exit(130)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(2)
-    except BrokenPipeError:
-        # The reader of our output has gone (`loupe … | head`): nothing to say, and nobody to say it to.
-        sys.stderr.close()
-        sys.exit(0)
+        app()  # ends with SystemExit: 0, 2 for wrong usage, 130 for Ctrl-C
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        fail(f"this command needs {error.name}, which is not installed", f"pip install 'loupe-inspect[{extra}]'")
+        sys.exit(1)
     except Exception as error:
         remedy = getattr(error, "remedy", None)
         if remedy is None:

@@ -22,11 +22,11 @@ from labeling.importing import import_listing
 from labeling.queue import next_requests
 from labeling.settle import Settlement, settle
 from labeling.submitting import Judgement, submit
-from models.dataset import snapshot
 from models.promotion import promote
 from service.commands.data import probe
 from service.commands.line import stop
 from service.commands.people import default_recipe
+from service.learning import learn
 from service.settings import Settings, environment_of, load_settings
 from service.terminal import emit, note, progress, say, table
 from service.wiring import Stores, now, open_stores
@@ -36,7 +36,7 @@ from simulation.line import LineReport, LineSimulator, SentPart, present, summar
 from simulation.parts import OK, Light, PartRenderer, draw_schedule
 from storage import happenings, inspections
 from storage import models as model_store
-from storage.records import Dataset, Model
+from storage.records import Model
 
 PRODUCT, STATION, CAMERA = "housing", "s1", "top"
 MARKER = ".loupe-demo"
@@ -105,8 +105,8 @@ def run_demo(base: Settings, *, seed: int, once: bool, json: bool) -> None:
     folder = _fresh_folder(base.data_dir.absolute() / "demo")
     settings = load_settings(
         data_dir=folder,
-        database_url="",
-        image_store_url="",
+        database_url=f"sqlite:///{folder / 'loupe.db'}",
+        image_store_url=f"file://{folder / 'images'}",
         port=free_port(),
         console_port=free_port(),
         host="127.0.0.1",
@@ -118,7 +118,7 @@ def run_demo(base: Settings, *, seed: int, once: bool, json: bool) -> None:
     renderer = PartRenderer(seed)
     with open_stores(settings) as stores:
         truth = _label_parts(stores, folder, rng, renderer)
-        first = _learn(stores, truth)
+        first = _learn(stores, truth, folder)
         with _line_server(settings, folder) as url:
             _wait_for_champion(url, first.model.id, START_WAIT_S, folder)
             sent = _play_line(url, rng, renderer)
@@ -127,16 +127,15 @@ def run_demo(base: Settings, *, seed: int, once: bool, json: bool) -> None:
             check_seed = int(rng.integers(2**32))
             first_check = _check(url, renderer, check_seed, "before")
             _relabel(stores, rng, truth, sent)
-            second = _learn(stores, truth)
-            swapped = not second.failed
-            if swapped:
+            second = _learn(stores, truth, folder)
+            if second.promoted:
                 _wait_for_champion(url, second.model.id, SWAP_WAIT_S, folder)
             second_check = _check(url, renderer, check_seed, "after")
             rounds = (
                 Round(first.model, first.settlement.run.label_count, first.wrong, first_check),
                 Round(second.model, second.settlement.run.label_count, second.wrong, second_check),
             )
-            _summary(rounds, lamp, swapped, time.monotonic() - began, json)
+            _summary(rounds, lamp, second.promoted, time.monotonic() - began, json)
             if not once:
                 _serve_on(settings, url, folder)
 
@@ -144,10 +143,9 @@ def run_demo(base: Settings, *, seed: int, once: bool, json: bool) -> None:
 @dataclass(frozen=True, slots=True)
 class _Learned:
     model: Model
-    dataset: Dataset
     settlement: Settlement
     wrong: float
-    failed: list[str]
+    promoted: bool
 
 
 def _fresh_folder(folder: Path) -> Path:
@@ -197,44 +195,35 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _learn(stores: Stores, truth: dict[str, str]) -> _Learned:
+def _learn(stores: Stores, truth: dict[str, str], folder: Path) -> _Learned:
     """Settle, snapshot, train, gate, and promote what passed."""
-    from models.retrain import retrain
     from models.training import TrainingSettings
 
-    again = "again, with the new labels" if _has_champion(stores) else "on the settled labels"
-    note(f"{'7/8' if _has_champion(stores) else '2/8'}  settling the labels and training {again}")
-    with stores.database.write() as connection:
-        settlement = settle(connection, PRODUCT, now())
-        dataset, _ = snapshot(connection, settlement.run, now())
+    is_first = not _has_champion(stores)
+    step, again = ("2/8", "on the settled labels") if is_first else ("7/8", "again, with the new labels")
+    note(f"{step}  settling the labels and training {again}")
+    with progress("training") as report:
+        learned = learn(stores, PRODUCT, TrainingSettings(architecture=ARCHITECTURE, sides_px=(SIDE_PX,)), report)
+    settlement, model = learned.settlement, learned.candidate.model
     wrong = np.mean(
         [
             settlement.classes[label] != truth[image]
             for image, label in zip(settlement.images, settlement.consensus.label, strict=True)
         ]
     )
-    with progress("training") as report:
-        candidate = retrain(
-            stores.database,
-            stores.images,
-            dataset,
-            TrainingSettings(architecture=ARCHITECTURE, sides_px=(SIDE_PX,)),
-            cache=stores.settings.data_dir / "cache" / "features",
-            folder=stores.settings.data_dir / "models",
-            now=now(),
-            report=lambda _, done, total: report(done, total),
-        )
-    failed = [str(gate["reason"]) for gate in candidate.failed_gates]
-    if not failed:
-        with stores.database.write() as connection:
-            promote(connection, candidate.model, "demo", "passed its gates", now())
-            if not model_store.newest_recipes(connection):
-                recipe = default_recipe(PRODUCT, "demo", now())
-                model_store.add_recipe(connection, replace(recipe, operating_point="balanced"))
-        note(f"     model {candidate.model.id} passed its gates and was promoted")
-    else:
-        note(f"     model {candidate.model.id} was not promoted: {'; '.join(failed)}")
-    return _Learned(candidate.model, dataset, settlement, float(wrong), failed)
+    failed = [str(gate["reason"]) for gate in learned.candidate.failed_gates]
+    if failed and is_first:
+        raise DemoBroken(f"the first model failed its gates: {'; '.join(failed)}", folder)
+    if failed:
+        note(f"     model {model.id} was not promoted: {'; '.join(failed)}")
+        return _Learned(model, settlement, float(wrong), promoted=False)
+    with stores.database.write() as connection:
+        promote(connection, model, "demo", "passed its gates", now())
+        if is_first:
+            recipe = default_recipe(PRODUCT, "demo", now())
+            model_store.add_recipe(connection, replace(recipe, operating_point="balanced"))
+    note(f"     model {model.id} passed its gates and was promoted")
+    return _Learned(model, settlement, float(wrong), promoted=True)
 
 
 def _has_champion(stores: Stores) -> bool:

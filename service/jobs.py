@@ -1,21 +1,33 @@
 """The worker: does what the jobs table asks for, one job after the other."""
 
+import fcntl
 import secrets
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import structlog
 
-from labeling.settle import settle
-from models.dataset import snapshot
+from service.learning import learn
 from service.settings import Settings
-from service.wiring import Stores, now, open_stores
+from service.wiring import Stores, data_folder, now, open_stores
 from storage import jobs
+from storage.database import DatabaseUnavailable
 from storage.records import Job
 
 POLL_S = 1.0
+RETRY_S = 5.0
+
+
+class WorkerRunning(RuntimeError):
+    """Another worker does the jobs already."""
+
+    def __init__(self, lock: Path) -> None:
+        super().__init__(f"another worker holds {lock}")
+        self.remedy = "one is enough: its jobs are done one after the other"
 
 
 class UnknownJob(ValueError):
@@ -27,28 +39,14 @@ class UnknownJob(ValueError):
 
 
 def retrain(stores: Stores, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Settle a product's labels and train a candidate on them; a person promotes it."""
-    # Only the worker needs the trainer; the console that queues the job must not load it.
-    from models.retrain import retrain as train_candidate
+    """Settle a product's labels and train a candidate on them."""
     from models.training import TrainingSettings
 
-    with stores.database.write() as connection:
-        settlement = settle(connection, str(arguments["product"]), now())
-        dataset, _ = snapshot(connection, settlement.run, now())
-    folder = stores.settings.data_dir.absolute()
-    candidate = train_candidate(
-        stores.database,
-        stores.images,
-        dataset,
-        TrainingSettings(),
-        cache=folder / "cache" / "features",
-        folder=folder / "models",
-        now=now(),
-    )
+    learned = learn(stores, str(arguments["product"]), TrainingSettings())
     return {
-        "dataset": dataset.id,
-        "model": candidate.model.id,
-        "failed_gates": [gate["name"] for gate in candidate.failed_gates],
+        "dataset": learned.dataset.id,
+        "model": learned.candidate.model.id,
+        "failed_gates": [gate["name"] for gate in learned.candidate.failed_gates],
     }
 
 
@@ -69,19 +67,46 @@ def enqueue(stores: Stores, kind: str, arguments: dict[str, Any]) -> Job:
 
 
 def work(settings: Settings, *, once: bool) -> None:
-    """Do jobs until SIGTERM or Ctrl-C; `once`: until nothing is queued."""
+    """Do jobs until SIGTERM or Ctrl-C; `once`: until nothing is queued. A database that is away is waited for.
+
+    Raises WorkerRunning.
+    """
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     log = structlog.get_logger("worker")
-    with open_stores(settings) as stores:
-        with stores.database.write() as connection:
-            if left := jobs.requeue_running(connection):
-                log.warning("requeued", jobs=left)
+    with _alone(data_folder(settings) / "worker.lock"):
         while not stop.is_set():
-            if not work_one(stores, log):
-                if once:
+            try:
+                with open_stores(settings) as stores:
+                    _work_until(stores, log, stop, once=once)
                     return
-                stop.wait(POLL_S)
+            except DatabaseUnavailable as error:
+                if once:
+                    raise
+                log.error("database_away", reason=str(error))
+                stop.wait(RETRY_S)
+
+
+def _work_until(stores: Stores, log: Any, stop: threading.Event, *, once: bool) -> None:
+    with stores.database.write() as connection:
+        if left := jobs.requeue_running(connection):
+            log.warning("requeued", jobs=left)
+    while not stop.is_set():
+        if not work_one(stores, log):
+            if once:
+                return
+            stop.wait(POLL_S)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """One worker a data folder: what is marked as running when it starts was left by a dead one."""
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise WorkerRunning(path) from error
+        yield
 
 
 def work_one(stores: Stores, log: Any) -> bool:

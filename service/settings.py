@@ -51,7 +51,7 @@ class Settings(BaseSettings):
     max_megapixels: float = Field(64.0, gt=0, description="Largest image (megapixels) that is decoded.")
     commission_images: int = Field(
         2000,
-        ge=60,
+        ge=100,
         description="Images per camera from which the normal light is learned before alarms are calibrated.",
     )
     watch_poll_s: float = Field(1.0, gt=0, description="Seconds (s) between looks for a new champion or recipe.")
@@ -85,6 +85,8 @@ def load_settings(**overrides: Any) -> Settings:
 
     Raises WrongSetting with the setting's name, its value and what to do.
     """
+    if strays := sorted(n for n in os.environ if n.startswith(PREFIX) and not _is_known(n)):
+        raise WrongSetting(f"{strays[0]} is no setting of Loupe", f"correct its name, or unset it; {known()}")
     try:
         return Settings(**overrides)
     except ValidationError as error:
@@ -99,6 +101,11 @@ def load_settings(**overrides: Any) -> Settings:
         ) from error
     except ValueError as error:  # a loupe.toml that is no TOML
         raise WrongSetting(f"loupe.toml can't be read: {error}", "correct the line, or move the file away") from error
+
+
+def _is_known(variable: str) -> bool:
+    # LOUPE_TEST_… belongs to the tests, which run commands under their own environment.
+    return variable.startswith(f"{PREFIX}TEST_") or variable.removeprefix(PREFIX).lower() in Settings.model_fields
 
 
 def known() -> str:

@@ -222,7 +222,7 @@ def summarise(sent: Sequence[SentPart]) -> LineReport:
     (1, 1, 1, 8.0)
     """
     answered = [part for part in sent if part.status is not None]
-    fate = Counter((part.truth == OK, part.disposition) for part in answered)
+    fate = Counter((part.truth == OK, part.disposition) for part in answered if part.status != _RETRIABLE)
     latency = np.array([part.latency_ms for part in answered])
     p50, p99 = np.quantile(latency, [0.5, 0.99]) if answered else (np.nan, np.nan)
     good = sum(part.truth == OK for part in sent)

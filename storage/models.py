@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, func, insert, select, update
 
 from storage.database import from_row, insert_new, to_row
 from storage.records import Model, Promotion, Recipe
@@ -10,8 +10,11 @@ from storage.tables import models, promotions, recipes
 
 
 def store(connection: Connection, model: Model) -> bool:
-    """Store a model version; returns whether it was new."""
-    return bool(insert_new(connection, models, [to_row(model)]))
+    """Store a model version; returns whether it was new. One made again keeps its file and takes the new gates."""
+    if insert_new(connection, models, [to_row(model)]):
+        return True
+    connection.execute(update(models).where(models.c.id == model.id).values(gates=model.gates))
+    return False
 
 
 def find(connection: Connection, prefix: str) -> list[Model]:

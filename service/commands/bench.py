@@ -81,7 +81,12 @@ def bench_serve(
     bodies = _bodies(images, parts)
     with tempfile.TemporaryDirectory(prefix="loupe-bench-") as scratch:
         settings = load_settings(
-            data_dir=scratch, database_url="", image_store_url="", host="127.0.0.1", port=free_port(), watch_poll_s=0.2
+            data_dir=scratch,
+            database_url=f"sqlite:///{scratch}/loupe.db",
+            image_store_url=f"file://{scratch}/images",
+            host="127.0.0.1",
+            port=free_port(),
+            watch_poll_s=0.2,
         )
         with open_stores(settings) as stores:
             path = _publish(stores, architecture)

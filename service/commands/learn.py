@@ -3,7 +3,7 @@
 import csv
 import io
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,14 +19,20 @@ from models.evaluation import OneSidedSample, auroc_interval, outcomes
 from models.preprocess import Frame, UnreadableImage, sniff
 from models.scoring import score
 from service.commands.people import default_recipe, user_name
+from service.jobs import enqueue
+from service.learning import features_folder, train_on
 from service.settings import load_settings
 from service.terminal import emit, note, progress, say, table
-from service.wiring import Stores, now, open_stores
+from service.wiring import now, open_stores
+from storage import jobs as job_store
 from storage import models as model_store
 from storage.records import Model
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 ModelName = Annotated[str, typer.Option("--model", help="Path of a model file, or the id of a stored model.")]
+
+
+JOBS_SHOWN = 20
 
 
 class NoImages(ValueError):
@@ -57,6 +63,7 @@ class Scored:
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("train")(train)
+    app.command("jobs")(list_jobs)
     app.command("evaluate")(evaluate)
     app.command("predict")(predict)
     app.command("promote")(promote)
@@ -72,34 +79,30 @@ def train(
     out: Annotated[Path | None, typer.Option("--out", help="Write the model file here too.")] = None,
     architecture: Annotated[str, typer.Option("--architecture", help="Backbone.")] = "efficientnet_lite0",
     seed: Annotated[int, typer.Option("--seed", help="Seed of the folds.")] = 0,
+    queue: Annotated[
+        bool, typer.Option("--queue", help="Let the worker do it: settle --product anew, then train.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Train a candidate on a dataset, measure it, and put it before its gates.
 
     Example: loupe train --dataset 3f2a --out model.onnx
     """
+    if queue:
+        _queue(dataset, product, json)
+        return
     from models.architectures import ARCHITECTURES
-    from models.retrain import retrain
     from models.training import TrainingSettings
 
     if architecture not in ARCHITECTURES:
         raise typer.BadParameter(f"{architecture!r} is none of {', '.join(ARCHITECTURES)}", param_hint="--architecture")
     if out is not None and not out.absolute().parent.is_dir():
         raise NotWritable(out, "its folder does not exist")
-    settings = load_settings()
-    with open_stores(settings) as stores, stores.database.read() as connection:
-        chosen = dataset_flow.find(connection, dataset, product)
-    with open_stores(settings) as stores, progress("training") as report:
-        candidate = retrain(
-            stores.database,
-            stores.images,
-            chosen,
-            TrainingSettings(architecture=architecture, seed=seed),
-            cache=cache_folder(stores),
-            folder=stores.settings.data_dir.absolute() / "models",
-            now=now(),
-            report=lambda _, done, total: report(done, total),
-        )
+    with open_stores(load_settings()) as stores:
+        with stores.database.read() as connection:
+            chosen = dataset_flow.find(connection, dataset, product)
+        with progress("training") as report:
+            candidate = train_on(stores, chosen, TrainingSettings(architecture=architecture, seed=seed), report)
     if out is not None:
         partial = out.with_name(out.name + ".part")
         shutil.copyfile(candidate.path, partial)
@@ -113,6 +116,30 @@ def train(
     if out is not None:
         say(f"model file {out}")
     say(f"next: loupe evaluate --model {candidate.model.id}, then loupe promote {candidate.model.id}")
+
+
+def _queue(dataset: str | None, product: str | None, json: bool) -> None:
+    if dataset is not None or product is None:
+        raise typer.BadParameter(
+            "name the product with --product, and no dataset: it is made anew", param_hint="--queue"
+        )
+    with open_stores(load_settings()) as stores:
+        job = enqueue(stores, "retrain", {"product": product})
+    emit({"job": job.id}) if json else say(f"job {job.id} is queued; `loupe worker` does it, `loupe jobs` shows it")
+
+
+def list_jobs(json: Json = False) -> None:
+    """List the worker's latest jobs, newest first.
+
+    Example: loupe jobs
+    """
+    with open_stores(load_settings()) as stores, stores.database.read() as connection:
+        found = job_store.latest(connection, JOBS_SHOWN)
+    if json:
+        emit([asdict(job) for job in found])
+        return
+    rows = [(j.id, j.kind, j.arguments, j.state, f"{j.queued_at:%Y-%m-%d %H:%M}", j.result or "") for j in found]
+    table("jobs", ["id", "kind", "what", "state", "queued (UTC)", "result"], rows)
 
 
 def evaluate(
@@ -148,7 +175,7 @@ def evaluate(
         settings = TrainingSettings(**_training_settings(ModelCard.from_json(chosen.card)))
         with progress("cross-validating") as report:
             rows = load_rows(stores.database, stores.images, dataset)
-            found = cross_validate(rows, settings, cache_folder(stores), lambda _, done, total: report(done, total))
+            found = cross_validate(rows, settings, features_folder(stores), lambda _, done, total: report(done, total))
     result = {"model": chosen.id, "dataset": dataset.id, "cross_validation": found, "metrics": chosen.card["metrics"]}
     if json:
         emit(result)
@@ -265,11 +292,6 @@ def list_models(
         say("no models yet: loupe train")
 
 
-def cache_folder(stores: Stores) -> Path:
-    """Where features are kept between trainings."""
-    return stores.settings.data_dir.absolute() / "cache" / "features"
-
-
 def model_json(model: Model, *, champion: bool) -> dict[str, Any]:
     """A model as programs read it."""
     return {
@@ -303,7 +325,16 @@ def show_model(model: Model) -> None:
     _show_test(model)
     table(
         "operating points",
-        ["name", "pass below", "reject from", "escape at most (95 %)", "wanted", "overkill expected", "defect parts"],
+        [
+            "name",
+            "pass below",
+            "reject from",
+            "escape at most (95 %)",
+            "wanted",
+            "kept",
+            "good parts not passed",
+            "defect parts",
+        ],
         [
             (
                 n,
@@ -311,6 +342,7 @@ def show_model(model: Model) -> None:
                 f"{p.reject_from:.3f}",
                 f"{p.escape_bound:.1%}",
                 f"{p.wanted_escape:.1%}",
+                "yes" if p.keeps_promise else "NO",
                 f"{p.overkill_expected:.1%}",
                 p.defect_parts,
             )
@@ -359,8 +391,6 @@ def _show_change(change: promotion_flow.Change, json: bool) -> None:
 
 
 def _training_settings(card: ModelCard) -> dict[str, Any]:
-    from dataclasses import fields
-
     from models.training import TrainingSettings
 
     kept = {name: card.training[name] for name in (f.name for f in fields(TrainingSettings)) if name in card.training}
@@ -421,7 +451,11 @@ def _evaluate_images(model: str | None, images: Path, ok: str, columns: list[str
     scored = [one for one in _score_all(classifier, images, listing) if one.view and one.found.labels]
     if not scored:
         raise NoImages(images)
-    good = {name.strip() for name in ok.split(",") if name.strip()} or {c.name for c in classifier.card.classes if c.ok}
+    named = {name.strip() for name in ok.split(",") if name.strip()}
+    known = {label.label for one in scored for label in one.found.labels}
+    if unknown := sorted(named - known):
+        raise typer.BadParameter(f"{', '.join(unknown)}: labels here are {', '.join(sorted(known))}", param_hint="--ok")
+    good = named or {c.name for c in classifier.card.classes if c.ok}
     p_defect = np.array([one.view.p_defect for one in scored if one.view])
     is_defect = np.array([_majority(one.found) not in good for one in scored])
     group = np.array([one.found.group or one.found.part_id or one.found.name for one in scored])

@@ -15,6 +15,8 @@ Port = Annotated[int | None, typer.Option("--port", help="Port to listen on; def
 Host = Annotated[str | None, typer.Option("--host", help="Address to listen on; default: from the settings.")]
 
 STOP_WAIT_S = 15.0
+LOOK_S = 0.2
+RESTART_PAUSE_S = 2.0
 
 
 def register(app: typer.Typer) -> None:
@@ -81,27 +83,30 @@ def worker(once: Annotated[bool, typer.Option("--once", help="Do what is queued,
 def up() -> None:
     """Run line server, console and worker on this machine until Ctrl-C.
 
+    The line server goes on whatever becomes of the other two, which are started again when they end.
+
     Example: loupe up
     """
-    settings = load_settings()
-    data_folder(settings)
-    processes = {
-        name: subprocess.Popen([sys.executable, "-m", "service.cli", name]) for name in ("serve", "console", "worker")
-    }
-    failed = False
+    data_folder(load_settings())
+    processes = {name: _start(name) for name in ("serve", "console", "worker")}
     try:
-        while all(process.poll() is None for process in processes.values()):
-            time.sleep(0.2)
-        for name, process in processes.items():
-            if process.returncode is not None:
-                failed = True
-                note(f"{name} ended with exit code {process.returncode}; stopping the others")
+        while processes["serve"].poll() is None:
+            time.sleep(LOOK_S)
+            for name in ("console", "worker"):
+                if processes[name].poll() is not None:
+                    note(f"{name} ended with exit code {processes[name].returncode}; starting it again")
+                    time.sleep(RESTART_PAUSE_S)
+                    processes[name] = _start(name)
+        note(f"serve ended with exit code {processes['serve'].returncode}; stopping the others")
+        raise typer.Exit(1)
     except KeyboardInterrupt:
         note("stopping")
     finally:
         stop(list(processes.values()))
-    if failed:
-        raise typer.Exit(1)
+
+
+def _start(name: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-m", "service.cli", name])
 
 
 def stop(processes: list[subprocess.Popen[bytes]]) -> None:

@@ -16,9 +16,10 @@ from service.settings import load_settings
 from service.terminal import emit, say, table
 from service.wiring import data_folder, now, open_stores
 from storage import keys as key_store
+from storage import labels
 from storage import models as model_store
 from storage.database import DatabaseUnavailable
-from storage.records import Key, Recipe
+from storage.records import Key, LabelBook, Recipe
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
@@ -163,6 +164,7 @@ def set_recipe(
         )
         if deadline_ms == 0:
             after = replace(after, deadline_ms=None)
+        _check_names(labels.newest_book(connection, product), after)
         _check_point(model_store.champions(connection), stores.database, after)
         model_store.add_recipe(connection, after)
     emit(_recipe_json(after)) if json else say(f"recipe {product}@{station} is now version {after.version}")
@@ -277,6 +279,17 @@ def _providers(wanted: str) -> tuple[str, str | None]:
         else "pip install 'loupe-inspect[gpu]' with CUDA 13 and cuDNN 9"
     )
     return ", ".join(available), f"LOUPE_PROVIDER={wanted} is not available: {install}"
+
+
+def _check_names(book: LabelBook | None, recipe: Recipe) -> None:
+    """A recipe is for a product that exists, and disposes of classes that it has."""
+    if book is None:
+        raise WrongRecipe(f"there is no product {recipe.product!r}", "import labelled images of it first")
+    defects = {c.name for c in book.classes if not c.ok}
+    if unknown := sorted(set(recipe.class_disposition) - defects):
+        raise WrongRecipe(
+            f"{recipe.product} has no defect class {unknown[0]!r}", f"its defect classes: {', '.join(sorted(defects))}"
+        )
 
 
 def _check_point(champions: dict[str, Any], database: Any, recipe: Recipe) -> None:

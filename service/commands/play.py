@@ -27,6 +27,14 @@ class NoServer(ConnectionError):
         self.remedy = "start it with `loupe serve`, or name its address with --url"
 
 
+class AllRefused(RuntimeError):
+    """The server is there, but took no part."""
+
+    def __init__(self, url: str, product: str) -> None:
+        super().__init__(f"the line server at {url} refused every part of product {product!r}")
+        self.remedy = "look at its state (GET /v1/stations/sim/state): is a model of this product promoted?"
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     simulate = typer.Typer(
@@ -94,6 +102,8 @@ def simulate_line(
         found = summarise(simulator.run(shots, count))
     if found.answered == 0:
         raise NoServer(url)
+    if found.refused == found.parts:
+        raise AllRefused(url, product)
     if json:
         emit({name: getattr(found, name) for name in LineReport.__dataclass_fields__})
         return

@@ -10,10 +10,8 @@ from models.evaluation import (
     accuracy,
     auroc,
     auroc_interval,
-    confusion,
     grouped_proportion,
     outcomes,
-    part_scores,
     proportion,
     upper_bound,
 )
@@ -73,13 +71,6 @@ def test_outcomes_of_two_thresholds() -> None:
     assert found.recheck.value == pytest.approx(2 / 6)
 
 
-def test_the_worst_view_speaks_for_the_part() -> None:
-    scores, defect = part_scores([0.1, 0.9, 0.3], [False, True, False], ["b", "b", "a"])
-    assert scores.tolist() == [0.3, 0.9]
-    assert defect.tolist() == [False, True]
-
-
-def test_accuracy_and_confusion() -> None:
+def test_accuracy_is_the_share_of_likeliest_classes() -> None:
     probability = np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.1, 0.9]])
     assert accuracy(probability, [0, 1, 1, 1], list("abcd")).value == 0.75
-    assert confusion(probability, [0, 1, 1, 1]).tolist() == [[1, 0], [1, 2]]

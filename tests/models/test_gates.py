@@ -15,7 +15,7 @@ def model(separation: float, parts: int = 60, seed: int = 0) -> GateInput:
     rng = np.random.default_rng(seed)
     defect = np.arange(parts) % 2 == 0
     score = 1 / (1 + np.exp(-(separation * (defect - 0.5) + rng.normal(size=parts))))
-    return GateInput(score, defect, np.arange(parts), CARD, parity=1e-6)
+    return GateInput(score, defect, np.arange(parts), CARD)
 
 
 @pytest.mark.parametrize("name", GATES)
@@ -60,11 +60,6 @@ def test_few_test_parts_are_stopped_however_many_images_they_have() -> None:
     few = model(4.0, parts=8)
     many_images = GateInput(np.repeat(few.p_defect, 9), np.repeat(few.is_defect, 9), np.repeat(few.group, 9), CARD)
     assert not GATES["has_test_parts"](many_images, None).passed
-
-
-@pytest.mark.parametrize("parity", [None, 1e-3, float("nan")])
-def test_parity_must_be_known_and_small(parity: float | None) -> None:
-    assert not GATES["parity"](replace(model(4.0), parity=parity), None).passed
 
 
 def test_operating_points_that_recipes_name_must_stay() -> None:

@@ -36,7 +36,7 @@ def add(stores: Stores, queued: Job) -> None:
 
 
 def test_a_retrain_job_makes_a_candidate(stores: Stores, tmp_path: Path) -> None:
-    listing = FORMATS["folder"](paint(tmp_path / "parts", {"good": 14, "scratch": 14}), {})
+    listing = FORMATS["folder"](paint(tmp_path / "parts", {"good": 10, "scratch": 10}), {})
     import_listing(listing, "cap", ("good",), stores.database, stores.images, probe, NOW)
     queued = enqueue(stores, "retrain", {"product": "cap"})
     assert find(stores, queued.id) == queued

@@ -166,7 +166,7 @@ def test_schedule_has_the_asked_rate_lots_and_distinct_seeds() -> None:
     assert {part.truth for part in parts} == set(CLASSES)
     assert all(part.size == 0 for part in parts if part.defect is None)
     sizes = np.array([part.size for part in defective])
-    assert 0.1 < (sizes < 0.2).mean() < 0.4
+    assert 0.05 < (sizes < 0.45).mean() < 0.25
     assert (sizes > 0.7).any()
 
 

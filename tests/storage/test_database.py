@@ -247,10 +247,10 @@ def test_only_new_rows_are_counted(database: Database) -> None:
 
 
 def test_more_rows_than_one_statement_may_hold_are_all_stored(database: Database) -> None:
-    rows = [to_row(samples.alarm(f"{n}")) for n in range(3010)]  # 10 values each; SQLite takes 32766 in a statement
+    rows = [to_row(samples.alarm(f"{n}")) for n in range(3300)]  # 10 values each; SQLite takes 32766 in a statement
     with database.write() as connection:
-        assert insert_new(connection, tables.alarms, rows) == 3010
-        assert insert_new(connection, tables.alarms, [*rows, to_row(samples.alarm("last"))]) == 1
+        assert insert_new(connection, tables.alarms, rows[:1]) == 1
+        assert insert_new(connection, tables.alarms, rows) == 3299
 
 
 def test_two_that_insert_the_same_rows_at_once_count_each_row_once(database: Database) -> None:

@@ -1,7 +1,7 @@
 """How a test speaks to the line."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from httpx2 import Response
@@ -20,7 +20,7 @@ def post(
     trigger: str = "1",
     *,
     media_type: str = PNG,
-    headers: dict[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
     **query: Any,
 ) -> Response:
     """One view of one part."""

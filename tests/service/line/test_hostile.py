@@ -2,6 +2,7 @@
 
 import json
 import zlib
+from typing import Any
 
 import cv2
 import numpy as np
@@ -141,8 +142,12 @@ def test_hostile_text_in_every_field_is_answered(line: TestClient) -> None:
     names = ("station", "trigger_epoch", "part_id", "lot", "camera", "view_id", "product")
     for name in names:
         for text in texts:
-            response = post(line, encoded(DARK), f"{name}-{texts.index(text)}", **{name: text})
+            response = post(line, encoded(DARK), f"{name}-{texts.index(text)}", **_as_query(name, text))
             assert response.status_code in (200, 422, 503)
             assert {"disposition", "result_code"} <= response.json().keys()
     wait_until(lambda: drained(line))
     assert len(recorded(line)) == 9 * 6
+
+
+def _as_query(name: str, text: str) -> dict[str, Any]:
+    return {name: text}

@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from annotated_types import Ge
 from starlette.testclient import TestClient
 
+from service.settings import Settings
 from service.wiring import Stores
 from tests.service.line.conftest import OpenLine
 from tests.service.line.posting import alarms_of, drained, events_of, post, recorded, server_of
@@ -15,6 +18,7 @@ from tests.service.line.stocked import add_champion, change_recipe, picture, wai
 
 COMMISSION = 100
 LEVEL, DIMMED = 70, 0.7
+SIZE = (240, 320)
 
 
 @pytest.fixture
@@ -24,21 +28,26 @@ def watched_line(stores: Stores, tmp_path: Path, open_line: OpenLine) -> Iterato
         yield http
 
 
-def shot(n: int, light: float = 1.0) -> bytes:
-    done, data = cv2.imencode(".png", (picture(LEVEL, n) * light).astype(np.uint8))
-    assert done
-    return bytes(data)
+def show(http: TestClient, n: int, light: float = 1.0, trigger: str = "", **query: str) -> dict[str, Any]:
+    """The answer to a part as raw pixels; small pictures have too few of them to tell noise from focus."""
+    pixels = (picture(LEVEL, n, *SIZE) * light).astype(np.uint8)
+    headers = {"x-pixel-format": "RGB8", "x-width": str(SIZE[1]), "x-height": str(SIZE[0])}
+    response = post(
+        http, pixels.tobytes(), trigger or f"n-{n}", media_type="application/octet-stream", headers=headers, **query
+    )
+    answer: dict[str, Any] = response.json()
+    return answer
 
 
 def commission(http: TestClient) -> None:
     for n in range(COMMISSION + 20):
-        assert post(http, shot(n), f"n-{n}").json()["disposition"] == "pass"
+        assert show(http, n)["disposition"] == "pass"
     assert server_of(http).watch.summary() == {"s1/0": "ok"}
 
 
 def dim(http: TestClient, count: int = 6) -> list[tuple[str, int]]:
     """Disposition and result code of parts under a lamp that has lost light."""
-    answers = [post(http, shot(1000 + n, DIMMED), f"d-{n}").json() for n in range(count)]
+    answers = [show(http, 1000 + n, DIMMED, f"d-{n}") for n in range(count)]
     return [(a["disposition"], a["result_code"]) for a in answers]
 
 
@@ -74,7 +83,7 @@ def test_dimmed_lamp_alarms_everywhere_and_nothing_passes_until_it_clears(
     logged = capsys.readouterr()
     assert logged.out.count("optics_alarm ") + logged.err.count("optics_alarm ") == 1
 
-    told_after = [post(http, shot(2000 + n), f"r-{n}").json()["result_code"] for n in range(40)]
+    told_after = [show(http, 2000 + n, 1.0, f"r-{n}")["result_code"] for n in range(40)]
     cleared = told_after.index(0)
     assert set(told_after[:cleared]) == {904}
     assert set(told_after[cleared:]) == {0}
@@ -97,17 +106,17 @@ def test_recipe_may_let_the_line_go_on_under_an_alarm(watched_line: TestClient, 
 def test_challenges_and_shadows_neither_raise_an_alarm_nor_suffer_from_one(watched_line: TestClient) -> None:
     commission(watched_line)
     for n in range(10):
-        assert post(watched_line, shot(n, 0.3), f"c-{n}", mode="challenge").json()["disposition"] == "pass"
+        assert show(watched_line, n, 0.3, f"c-{n}", mode="challenge")["disposition"] == "pass"
     assert server_of(watched_line).watch.summary() == {"s1/0": "ok"}
     dim(watched_line)
-    assert post(watched_line, shot(5), "golden", mode="challenge").json()["disposition"] == "pass"
+    assert show(watched_line, 5, 1.0, "golden", mode="challenge")["disposition"] == "pass"
 
 
 def test_alarm_of_one_camera_leaves_the_others_alone(watched_line: TestClient) -> None:
     commission(watched_line)
     dim(watched_line)
-    assert post(watched_line, shot(1), "x", camera="side").json()["disposition"] == "pass"
-    assert post(watched_line, shot(1), "x", station="s2").json()["disposition"] == "pass"
+    assert show(watched_line, 1, 1.0, "x", camera="side")["disposition"] == "pass"
+    assert show(watched_line, 1, 1.0, "x", station="s2")["disposition"] == "pass"
     assert server_of(watched_line).watch.summary() == {
         "s1/0": "alarm",
         "s1/side": "commissioning",
@@ -121,7 +130,7 @@ def test_intended_change_learns_anew(watched_line: TestClient) -> None:
     dim(http)
     answer = http.post("/v1/stations/s1/cameras/0/intended-change")
     assert (answer.status_code, answer.json()) == (200, {"camera": "s1/0", "state": "commissioning"})
-    assert post(http, shot(1, DIMMED), "after").json()["disposition"] == "pass"
+    assert show(http, 1, DIMMED, "after")["disposition"] == "pass"
     wait_until(lambda: [e.subject for e in events_of(http, "intended_change")] == ["s1/0"])
     assert http.post("/v1/stations/s1/cameras/unheard/intended-change").status_code == 404
 
@@ -135,7 +144,7 @@ def test_what_was_learnt_stays_across_a_restart(stores: Stores, tmp_path: Path, 
         assert ("recheck", 904) in dim(http)
     with open_line(commission_images=COMMISSION) as http:
         assert server_of(http).watch.summary() == {"s1/0": "alarm"}
-        assert post(http, shot(3000, DIMMED), "again").json()["result_code"] == 904
+        assert show(http, 3000, DIMMED, "again")["result_code"] == 904
 
 
 def test_unreadable_images_teach_nothing(watched_line: TestClient) -> None:
@@ -156,11 +165,7 @@ def test_flat_synthetic_frames_are_answered(watched_line: TestClient) -> None:
 def test_shortest_commissioning_that_the_settings_allow_can_watch(
     stores: Stores, tmp_path: Path, open_line: OpenLine
 ) -> None:
-    from annotated_types import Ge
-
-    from service.settings import Settings
-
     limit = next(m for m in Settings.model_fields["commission_images"].metadata if isinstance(m, Ge))
     add_champion(stores, tmp_path)
     with open_line(commission_images=limit.ge) as http:
-        assert post(http, shot(1)).json()["disposition"] == "pass"
+        assert show(http, 1)["disposition"] == "pass"

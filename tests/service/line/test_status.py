@@ -223,7 +223,7 @@ def test_another_image_under_the_same_trigger_is_refused_and_the_first_stands(li
 
 
 @pytest.mark.parametrize("changed", [{"station": "s2"}, {"trigger_epoch": "boot-2"}, {"view_id": "side"}])
-def test_trigger_of_another_station_epoch_or_view_is_another_part(line: TestClient, changed: dict[str, str]) -> None:
+def test_trigger_of_another_station_epoch_or_view_is_another_part(line: TestClient, changed: dict[str, Any]) -> None:
     first = post(line, encoded(DARK)).json()
     assert verdict(post(line, encoded(BRIGHT), **changed)) == (200, "reject", 7)
     assert post(line, encoded(DARK)).json()["result_id"] == first["result_id"]

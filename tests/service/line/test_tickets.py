@@ -79,7 +79,7 @@ def test_whoever_waits_for_a_ticket_without_an_answer_is_told_to_judge() -> None
 def test_one_of_many_takes_the_key() -> None:
     tickets, held = Tickets(), []
     mine = [ticket_of("same") for _ in range(16)]
-    at_once(*(lambda t=t: held.append(tickets.enter("key", t)) for t in mine))  # type: ignore[misc]  # lambda default
+    at_once(*(lambda t=t: held.append(tickets.enter("key", t)) for t in mine))
     owner = [t for t in mine if t in held]
     assert held.count(None) == 1
     assert len(owner) == 1
@@ -111,5 +111,5 @@ def test_each_key_is_judged_by_one_thread_at_a_time() -> None:
         tickets.leave(key, ticket)
         ticket.finish()
 
-    at_once(*(lambda key=key: judge(key) for key in order))  # type: ignore[misc]  # lambda default
+    at_once(*(lambda key=key: judge(key) for key in order))
     assert most == {"a": 1, "b": 1}
