@@ -63,6 +63,31 @@ class Frame:
     stride: int | None = None
 
 
+def stored_type(frame: Frame) -> str:
+    """The media type under which a frame is kept; that of raw pixels says how to read them again.
+
+    >>> stored_type(Frame(b"", "application/octet-stream", "Mono8", 640, 480))
+    'application/octet-stream; format=Mono8; width=640; height=480'
+    """
+    media_type = frame.media_type.partition(";")[0].strip().lower()
+    if media_type != RAW_MEDIA_TYPE:
+        return media_type
+    fields = {"format": frame.pixel_format, "width": frame.width, "height": frame.height, "stride": frame.stride}
+    return "; ".join([media_type, *(f"{name}={value}" for name, value in fields.items() if value is not None)])
+
+
+def stored_frame(data: bytes, media_type: str) -> Frame:
+    """The frame that was kept under a media type from `stored_type`.
+
+    >>> stored_frame(b"", "application/octet-stream; format=Mono8; width=640; height=480").height
+    480
+    """
+    name, *parameters = (part.strip() for part in media_type.split(";"))
+    fields = dict(parameter.split("=", 1) for parameter in parameters)
+    width, height, stride = (int(fields[side]) if side in fields else None for side in ("width", "height", "stride"))
+    return Frame(data, name, fields.get("format"), width, height, stride)
+
+
 @dataclass(frozen=True, slots=True)
 class Geometry:
     """What part of a frame the model sees, and at what size.

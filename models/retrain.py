@@ -24,7 +24,7 @@ from models.evaluation import OneSidedSample, accuracy, auroc_interval, outcomes
 from models.export import EMBEDDING, InspectionNetwork, export_model, software_versions
 from models.features import FeatureCache, SourceImage, build_extractor, extract
 from models.gates import GATES, GateInput, Held
-from models.preprocess import Frame, Geometry, prepare
+from models.preprocess import Frame, Geometry, prepare, stored_frame, stored_type
 from models.scoring import score
 from models.training import CannotTrain, Trained, TrainingSettings, train
 from storage import datasets, labels, models, pictures
@@ -212,7 +212,7 @@ def _export(
 
 
 def _loader(images: ContentStore, sha256: str, media_type: str) -> Callable[[], Frame]:
-    return lambda: Frame(images.get(sha256), media_type)
+    return lambda: stored_frame(images.get(sha256), media_type)
 
 
 def _features(rows: Rows, side: int, settings: TrainingSettings, cache: Path, report: Report) -> NDArray[np.float32]:
@@ -288,7 +288,7 @@ def _challenge(rows: Rows, probability: Floats, classifier: Classifier) -> tuple
         golden.append(
             {
                 "image_sha256": rows.sources[n].sha256,
-                "media_type": frame.media_type,
+                "media_type": stored_type(frame),
                 "p_defect": round(score(classifier, frame).p_defect, 6),
             }
         )

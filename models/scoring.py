@@ -1,7 +1,12 @@
-"""One view from bytes to a score: decode, cut, infer, pool; what serving, challenges and evaluation share."""
+"""One view from pixels to a score: infer and pool; what serving, challenges and evaluation share."""
 
 from models.classifier import Classifier, ViewScore, pool
-from models.preprocess import Frame, prepare
+from models.preprocess import Frame, Prepared, prepare
+
+
+def score_prepared(classifier: Classifier, prepared: Prepared) -> ViewScore:
+    """The score of a view that is decoded and cut already."""
+    return pool(classifier.predict(prepared.tiles), classifier.card)
 
 
 def score(classifier: Classifier, frame: Frame) -> ViewScore:
@@ -9,5 +14,4 @@ def score(classifier: Classifier, frame: Frame) -> ViewScore:
 
     Raises UnreadableImage.
     """
-    prepared = prepare(frame, classifier.card.geometry)
-    return pool(classifier.predict(prepared.tiles), classifier.card)
+    return score_prepared(classifier, prepare(frame, classifier.card.geometry))

@@ -1,10 +1,12 @@
 """From the journal to the database and the image store, exactly once."""
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import TypeAdapter
+import structlog
+from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Connection
 
 from storage import happenings, inspections
@@ -14,6 +16,8 @@ from storage.journal import Journal, Waiting
 from storage.records import Alarm, Event, Inspection
 
 BATCH = 200
+
+log = structlog.get_logger("drain")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +50,36 @@ def drain_once(journal: Journal, database: Database, images: ContentStore) -> in
     batch = journal.waiting(BATCH)
     if not batch:
         return 0
-    images.put_all(data for entry in batch if entry.blobs for data in journal.blobs(entry.id))
+    records, unreadable = _decoded(batch)
+    images.put_all(data for entry_id, _, _ in records for data in _whole_images(journal, entry_id))
     with database.write() as connection:
         for name, kind in KINDS.items():
-            kind.store(connection, [_decode(kind, entry) for entry in batch if entry.kind == name])
-    journal.mark_drained([entry.id for entry in batch])
+            kind.store(connection, [record for _, found, record in records if found == name])
+    journal.mark_drained([entry_id for entry_id, _, _ in records])
+    if unreadable:
+        journal.set_aside(unreadable)
     return len(batch)
 
 
-def _decode(kind: _Kind, entry: Waiting) -> Any:
-    return kind.adapter.validate_json(entry.record)
+def _decoded(batch: list[Waiting]) -> tuple[list[tuple[str, str, Any]], list[str]]:
+    """(id, kind, record) of each entry, and the ids of those that nobody can read: one must not hold up the rest."""
+    records, unreadable = [], []
+    for entry in batch:
+        try:
+            records.append((entry.id, entry.kind, KINDS[entry.kind].adapter.validate_json(entry.record)))
+        except (KeyError, ValidationError) as error:
+            log.error("journal_entry_unreadable", id=entry.id, kind=entry.kind, reason=str(error))
+            unreadable.append(entry.id)
+    return records, unreadable
+
+
+def _whole_images(journal: Journal, entry_id: str) -> Iterator[bytes]:
+    """The entry's images; one that the disk has damaged is reported, and the record goes on without it."""
+    try:
+        for sha256, data in journal.blobs(entry_id):
+            if hashlib.sha256(data).hexdigest() == sha256:
+                yield data
+            else:
+                log.error("journal_image_damaged", id=entry_id, sha256=sha256)
+    except FileNotFoundError as error:
+        log.error("journal_image_missing", id=entry_id, reason=str(error))

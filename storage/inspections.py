@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, RowMapping, exists, func, select
+from sqlalchemy import Connection, RowMapping, and_, exists, func, select
 
 from storage.database import from_row, insert_new, to_row
 from storage.records import Inspection, View
 from storage.tables import images, inspections, views
+
+JUDGEABLE = and_(views.c.image_kept, views.c.p_defect.is_not(None))
+"""Views that a person can judge and a model can learn from: their image is kept, and could be decoded."""
 
 
 def store(connection: Connection, new: Sequence[Inspection]) -> int:
@@ -46,7 +49,7 @@ def kept_view(connection: Connection, product: str, image_sha256: str) -> tuple[
     query = (
         select(inspections)
         .join(views, views.c.result_id == inspections.c.result_id)
-        .where(views.c.image_sha256 == image_sha256, views.c.image_kept, inspections.c.product == product)
+        .where(views.c.image_sha256 == image_sha256, JUDGEABLE, inspections.c.product == product)
         .limit(1)
     )
     found = _with_views(connection, connection.execute(query).mappings().all())
@@ -103,7 +106,7 @@ def unlabelled(connection: Connection, product: str, limit: int) -> list[tuple[s
     query = (
         select(views.c.image_sha256, func.min(views.c.media_type))
         .join(inspections, inspections.c.result_id == views.c.result_id)
-        .where(inspections.c.product == product, inspections.c.mode == "production", views.c.image_kept, ~known)
+        .where(inspections.c.product == product, inspections.c.mode == "production", JUDGEABLE, ~known)
         .group_by(views.c.image_sha256)
         .order_by(views.c.image_sha256)
         .limit(limit)

@@ -78,11 +78,9 @@ class Answered:
 class Waiting:
     """An entry that has not reached the database yet."""
 
-    seq: int
     id: str
     kind: str
     record: bytes
-    blobs: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +93,12 @@ class _Prune:
     before: datetime
 
 
-_Command = Entry | _Drained | _Prune
+@dataclass(frozen=True, slots=True)
+class _Aside:
+    ids: tuple[str, ...]
+
+
+_Command = Entry | _Drained | _Aside | _Prune
 
 
 class Journal:
@@ -110,13 +113,13 @@ class Journal:
         self._segments.mkdir(parents=True, exist_ok=True)
         self._lock = _lock_folder(folder)
         self._path = folder / "journal.sqlite"
-        self._local = threading.local()
-        self._readers: list[sqlite3.Connection] = []
+        self._idle: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
+        self._failure: str | None = None
         writer = self._connect()
         writer.executescript(SCHEMA)
         self._waiting = int(writer.execute("SELECT count(*) FROM entries WHERE drained = 0").fetchone()[0])
         # A segment is never continued after a restart: its tail may be torn.
-        self._segment = 1 + max((int(p.stem) for p in self._segments.glob("*.seg")), default=0)
+        self._segment = 1 + max(self._segment_numbers(), default=0)
         self._file = self._open_segment(self._segment)
         self._written = 0
         self._sweep(writer)
@@ -130,6 +133,11 @@ class Journal:
     def waiting_count(self) -> int:
         """How many entries have not reached the database."""
         return self._waiting
+
+    @property
+    def failure(self) -> str | None:
+        """Why the last write failed; None once one has succeeded again."""
+        return self._failure
 
     def append(self, entry: Entry) -> None:
         """Write the entry; returns when it is durable.
@@ -161,25 +169,33 @@ class Journal:
 
     def waiting(self, limit: int) -> list[Waiting]:
         """The oldest entries that have not reached the database."""
-        reader = self._reader()
-        rows = reader.execute(
-            "SELECT seq, id, kind, record FROM entries WHERE drained = 0 ORDER BY seq LIMIT ?", (limit,)
-        ).fetchall()
-        return [
-            Waiting(seq, entry_id, kind, record, tuple(row[0] for row in self._blob_rows(entry_id)))
-            for seq, entry_id, kind, record in rows
-        ]
+        with self._reading() as reader:
+            rows = reader.execute(
+                "SELECT id, kind, record FROM entries WHERE drained = 0 ORDER BY seq LIMIT ?", (limit,)
+            ).fetchall()
+        return [Waiting(*row) for row in rows]
 
-    def blobs(self, entry_id: str) -> Iterator[bytes]:
-        """The image bytes of an entry."""
-        for _, segment, start, size in self._blob_rows(entry_id):
+    def blobs(self, entry_id: str) -> Iterator[tuple[str, bytes]]:
+        """The image bytes of an entry with the SHA-256 that they must have.
+
+        Raises OSError where a segment is gone or can't be read.
+        """
+        with self._reading() as reader:
+            rows = reader.execute(
+                "SELECT sha256, segment, start, size FROM blobs WHERE entry_id = ?", (entry_id,)
+            ).fetchall()
+        for sha256, segment, start, size in rows:
             with self._segment_path(segment).open("rb") as file:
                 file.seek(start)
-                yield file.read(size)
+                yield sha256, file.read(size)
 
     def mark_drained(self, ids: Sequence[str]) -> None:
         """The entries are in the database and their images in the store: let go of the image bytes."""
         self._submit(_Drained(tuple(ids))).result()
+
+    def set_aside(self, ids: Sequence[str]) -> None:
+        """The entries can't be moved: keep them and their image bytes for a person, and let the others go on."""
+        self._submit(_Aside(tuple(ids))).result()
 
     def prune(self, now: datetime, window: timedelta) -> None:
         """Forget drained entries older than the idempotency window."""
@@ -193,8 +209,8 @@ class Journal:
             self._closed = True
             self._queue.put(None)
         self._thread.join()
-        for reader in self._readers:
-            reader.close()
+        while not self._idle.empty():
+            self._idle.get().close()
         os.close(self._file)
         os.close(self._lock)
 
@@ -221,6 +237,7 @@ class Journal:
     def _commit(self, writer: sqlite3.Connection, group: list[tuple[_Command, Future[None]]]) -> None:
         entries = [command for command, _ in group if isinstance(command, Entry)]
         drained = [i for command, _ in group if isinstance(command, _Drained) for i in command.ids]
+        aside = [i for command, _ in group if isinstance(command, _Aside) for i in command.ids]
         try:
             rows = self._write_blobs(entries)
             with _transaction(writer):
@@ -228,30 +245,36 @@ class Journal:
                 # The answer stays for the idempotency window; the image bytes are let go of now.
                 writer.executemany("UPDATE entries SET drained = 1 WHERE id = ?", [(i,) for i in drained])
                 writer.executemany("DELETE FROM blobs WHERE entry_id = ?", [(i,) for i in drained])
+                writer.executemany("UPDATE entries SET drained = 2 WHERE id = ?", [(i,) for i in aside])
                 for command, _ in group:
                     if isinstance(command, _Prune):
                         writer.execute(
                             "DELETE FROM entries WHERE drained = 1 AND written_at < ?", (command.before.timestamp(),)
                         )
         except (OSError, sqlite3.Error) as error:
+            self._failure = str(error)
             failure = JournalBroken(self.folder, str(error))
             for _, future in group:
                 future.set_exception(failure)
             return
-        self._waiting += len(entries) - len(drained)
+        self._failure = None
+        self._waiting += len(entries) - len(drained) - len(aside)
         if drained:
-            self._sweep(writer)
+            # The writer must live: what stops here stops every answer of the line. The next sweep tries again.
+            with suppress(OSError, sqlite3.Error):
+                self._sweep(writer)
         for _, future in group:
             future.set_result(None)
 
     def _sweep(self, writer: sqlite3.Connection) -> None:
-        """Delete the segments that no entry refers to any more; one that can't be deleted waits for the next sweep."""
+        """Delete the segments that no entry refers to any more."""
         used = {row[0] for row in writer.execute("SELECT DISTINCT segment FROM blobs")} | {self._segment}
-        for path in self._segments.glob("*.seg"):
-            if int(path.stem) not in used:
-                # The writer must live: what stops here stops every answer of the line.
-                with suppress(OSError):
-                    path.unlink()
+        for number in self._segment_numbers():
+            if number not in used:
+                self._segment_path(number).unlink(missing_ok=True)
+
+    def _segment_numbers(self) -> list[int]:
+        return [int(path.stem) for path in self._segments.glob("*.seg") if path.stem.isascii() and path.stem.isdigit()]
 
     def _write_blobs(self, entries: list[Entry]) -> list[tuple[str, str, int, int, int]]:
         """Append the image bytes to the segment and make them durable; returns the rows that say where."""
@@ -285,13 +308,6 @@ class Journal:
         )
         writer.executemany("INSERT INTO blobs VALUES (?, ?, ?, ?, ?)", blobs)
 
-    def _blob_rows(self, entry_id: str) -> list[tuple[str, int, int, int]]:
-        return (
-            self._reader()
-            .execute("SELECT sha256, segment, start, size FROM blobs WHERE entry_id = ?", (entry_id,))
-            .fetchall()
-        )
-
     def _segment_path(self, number: int) -> Path:
         return self._segments / f"{number:08d}.seg"
 
@@ -312,18 +328,18 @@ class Journal:
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
+        """A reader for this block; as many are kept as were ever used at once, whatever threads come and go."""
         try:
-            yield self._reader()
+            try:
+                reader = self._idle.get_nowait()
+            except queue.Empty:
+                reader = self._connect()
+            try:
+                yield reader
+            finally:
+                self._idle.put(reader)
         except sqlite3.Error as error:
             raise JournalBroken(self.folder, str(error)) from error
-
-    def _reader(self) -> sqlite3.Connection:
-        """This thread's own connection."""
-        if not hasattr(self._local, "reader"):
-            self._local.reader = self._connect()
-            self._readers.append(self._local.reader)
-        reader: sqlite3.Connection = self._local.reader
-        return reader
 
 
 def _lock_folder(folder: Path) -> int:

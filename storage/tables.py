@@ -242,7 +242,7 @@ inspections = Table(
     Column("model_sha256", String(64)),
     Column("drift_state", String, nullable=False),
     Column("keep_probability", Float, nullable=False),
-    Column("supersedes", String),
+    Column("supersedes", String, index=True),
     Column("answer", Text, nullable=False),
     Column("captured_at", UtcDateTime),
     Column("received_at", UtcDateTime, nullable=False, index=True),

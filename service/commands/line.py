@@ -1,8 +1,10 @@
 """Commands that run Loupe's processes."""
 
+import socket
 import subprocess
 import sys
 import time
+from contextlib import nullcontext, suppress
 from typing import Annotated
 
 import typer
@@ -17,6 +19,14 @@ Host = Annotated[str | None, typer.Option("--host", help="Address to listen on; 
 STOP_WAIT_S = 15.0
 LOOK_S = 0.2
 RESTART_PAUSE_S = 2.0
+
+
+class NotListening(OSError):
+    """The address can't be listened on."""
+
+    def __init__(self, host: str, port: int, reason: str) -> None:
+        super().__init__(f"nothing can listen on {host}:{port}: {reason}")
+        self.remedy = "stop what is there, or set LOUPE_HOST and LOUPE_PORT"
 
 
 def register(app: typer.Typer) -> None:
@@ -42,16 +52,27 @@ def serve(port: Port = None, host: Host = None) -> None:
     data_folder(settings)
     configure_logging(settings)
     note(f"line server on http://{settings.host}:{settings.port}, data in {settings.data_dir.absolute()}")
-    uvicorn.run(
-        create_app(running(settings)),
-        host=settings.host,
-        port=settings.port,
-        loop="uvloop",
-        http="httptools",
-        access_log=False,
-        log_level="warning",
-        timeout_graceful_shutdown=10,
-    )
+    # Opened here and not by uvicorn, which would print a traceback and its own exit code where something is wrong.
+    with _listen(settings.host, settings.port) as listening, running(settings) as server:
+        config = uvicorn.Config(
+            create_app(nullcontext(server)),
+            host=settings.host,
+            port=settings.port,
+            loop="uvloop",
+            http="httptools",
+            access_log=False,
+            log_level="warning",
+            timeout_graceful_shutdown=10,
+        )
+        with suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[listening])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise NotListening(host, port, error.strerror or str(error)) from error
 
 
 def console(port: Port = None, host: Host = None) -> None:

@@ -2,7 +2,7 @@
 
 import simplejpeg
 
-from models.preprocess import Frame, Geometry, prepare, read_size
+from models.preprocess import Geometry, prepare, read_size, stored_frame
 
 BROWSERS_SHOW = frozenset({"image/jpeg", "image/png", "image/bmp"})
 FULL_SIDE_PX = 4096
@@ -12,9 +12,9 @@ QUALITY = 90
 def preview(data: bytes, media_type: str, side_px: int) -> bytes:
     """A JPEG of the image with its long side at most `side_px`.
 
-    Raises UnreadableImage; raw pixels are unreadable here, because their layout came with the request only.
+    Raises UnreadableImage.
     """
-    frame = Frame(data, media_type)
+    frame = stored_frame(data, media_type)
     width, height = read_size(frame)
     scale = min(1.0, side_px / max(width, height))
     # One tile that is the whole frame: the same decoding as for the model, so people see what the model sees.

@@ -13,14 +13,17 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from service.line.admission import Place
 from service.line.answers import Reply, refusal_body
 from service.line.pipeline import Arrival
 from service.line.requests import (
     BodyTooLarge,
+    BodyTooSlow,
     KeyMissing,
     NotReady,
     OtherImage,
     Overloaded,
+    PartRequest,
     Refusal,
     UnknownType,
     WrongRequest,
@@ -37,6 +40,7 @@ STATUS: dict[type[Refusal], tuple[int, int]] = {
     WrongRequest: (422, NOT_INSPECTED),
     UnknownType: (415, NOT_INSPECTED),
     BodyTooLarge: (413, NOT_INSPECTED),
+    BodyTooSlow: (422, NOT_INSPECTED),
     OtherImage: (409, NOT_INSPECTED),
     KeyMissing: (401, NOT_INSPECTED),
     WrongStation: (403, NOT_INSPECTED),
@@ -46,6 +50,8 @@ STATUS: dict[type[Refusal], tuple[int, int]] = {
 """HTTP status and result code of each refusal: the one place where the domain's errors meet HTTP."""
 
 REFUSED_DISPOSITION = "recheck"
+BODY_WAIT_S = 60.0
+"""How long a body may take to arrive where the part has no deadline."""
 DEADLINE_MARGIN_S = 0.002
 """The fail-safe answer leaves this much before the deadline, so that it arrives in time."""
 
@@ -106,18 +112,49 @@ async def _post_inspection(request: Request) -> Response:
     try:
         part = read_request(request.query_params, request.headers)
         _check_access(line, request, part.station)
-        active = line.champions.active(part.product, part.station)
-        body = await _read_body(request, int(line.settings.max_image_mb * 1e6))
-        received_at = line.clock()
-        line.stations.seen(part.station, received_at)
-        arrival = Arrival(part, active, body, received_at, started)
-        reply = await _inspect(line, arrival)
+        line.stations.seen(part.station, part.product, line.clock())
+        with line.admission.admitted() as place:
+            reply = await _admitted(line, request, part, started, place)
     except Refusal as refusal:
         return await _refused(request, refusal)
     except ClientDisconnect:
         line.metrics.refused("ClientDisconnect")
         return Response(status_code=400)  # nobody is there to read it
     return _answer(request, reply)
+
+
+async def _admitted(line: LineServer, request: Request, part: PartRequest, started: float, place: Place) -> Reply:
+    """The part's answer, before its deadline where it has one: also while its body is still arriving."""
+    try:
+        active = line.champions.active(part.product, part.station)
+    except NotReady:
+        # What was answered before stays answered, whatever has become of the model since.
+        body = await _body_in_time(line, request, BODY_WAIT_S)
+        reply = await asyncio.to_thread(line.pipeline.repeat, part, body, line.clock())
+        if reply is None:
+            raise
+        return reply
+    deadline_ms = next((d for d in (part.deadline_ms, active.recipe.deadline_ms, line.settings.deadline_ms) if d), None)
+    left_s = BODY_WAIT_S if deadline_ms is None else _left_s(started, deadline_ms)
+    try:
+        body = await _body_in_time(line, request, left_s)
+    except BodyTooSlow:
+        if deadline_ms is None:
+            raise
+        return line.pipeline.deadline_reply(Arrival(part, active, b"", line.clock(), started))
+    return await _inspect(line, Arrival(part, active, body, line.clock(), started), deadline_ms, place)
+
+
+def _left_s(started: float, deadline_ms: float) -> float:
+    return max(0.0, started + deadline_ms / 1000 - DEADLINE_MARGIN_S - time.perf_counter())
+
+
+async def _body_in_time(line: LineServer, request: Request, wait_s: float) -> bytes:
+    try:
+        async with asyncio.timeout(wait_s):
+            return await _read_body(request, int(line.settings.max_image_mb * 1e6))
+    except TimeoutError as error:
+        raise BodyTooSlow(f"the body did not arrive within {wait_s:.3g} s", "send it at once and whole") from error
 
 
 async def _read_body(request: Request, limit: int) -> bytes:
@@ -136,28 +173,18 @@ async def _read_body(request: Request, limit: int) -> bytes:
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-async def _inspect(line: LineServer, arrival: Arrival) -> Reply:
-    line.admission.enter()
+async def _inspect(line: LineServer, arrival: Arrival, deadline_ms: float | None, place: Place) -> Reply:
     ticket = Ticket()
     work = asyncio.get_running_loop().run_in_executor(line.pool, line.pipeline.inspect, arrival, ticket)
-    work.add_done_callback(lambda _: line.admission.leave())
-    deadline_ms = _deadline_ms(line, arrival)
+    place.work = work
     if deadline_ms is None:
         return await asyncio.shield(work)
-    left_s = arrival.started + deadline_ms / 1000 - DEADLINE_MARGIN_S - time.perf_counter()
     try:
-        return await asyncio.wait_for(asyncio.shield(work), max(0.0, left_s))
+        return await asyncio.wait_for(asyncio.shield(work), _left_s(arrival.started, deadline_ms))
     except TimeoutError:
         # The thread goes on and records what the line was told; its errors are its own.
         work.add_done_callback(lambda done: done.exception())
         return ticket.expire(lambda: line.pipeline.deadline_reply(arrival))
-
-
-def _deadline_ms(line: LineServer, arrival: Arrival) -> float | None:
-    for deadline_ms in (arrival.part.deadline_ms, arrival.active.recipe.deadline_ms, line.settings.deadline_ms):
-        if deadline_ms is not None:
-            return deadline_ms
-    return None
 
 
 def _answer(request: Request, reply: Reply) -> Response:
@@ -224,7 +251,6 @@ def _get_state(station: str, line: Line) -> dict[str, Any]:
 
 
 def _state(line: LineServer, station: str) -> dict[str, Any]:
-    products = line.champions.summary()
     optics = {
         camera.removeprefix(f"{station}/"): state
         for camera, state in line.watch.summary().items()
@@ -232,19 +258,14 @@ def _state(line: LineServer, station: str) -> dict[str, Any]:
     }
     return {
         "station": station,
-        "state": _state_word(products),
+        "state": line.state(line.stations.product(station)),
         "heartbeat": int(time.monotonic() - line.started),
-        "products": products,
+        "products": line.champions.summary(),
         "optics": optics,
         "journal_waiting": line.journal.waiting_count,
+        "journal_failure": line.journal.failure,
         **line.stations.facts(station),
     }
-
-
-def _state_word(products: dict[str, dict[str, object]]) -> str:
-    if any(p["model"] for p in products.values()):
-        return "ready"
-    return "error" if products else "preoperational"
 
 
 def _post_intended_change(station: str, camera: str, line: Line) -> dict[str, Any]:
@@ -264,7 +285,7 @@ def _live() -> dict[str, str]:
 
 def _ready(line: Line) -> Response:
     """At least one champion is loaded, warmed and challenged."""
-    state = _state_word(line.champions.summary())
+    state = line.state()
     body = {"status": state, "disposition": REFUSED_DISPOSITION, "result_code": 0 if state == "ready" else NOT_READY}
     return JSONResponse(body, 200 if state == "ready" else 503)
 

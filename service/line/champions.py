@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.card import ModelFileError, OperatingPoint
-from models.classifier import UNLOADABLE, Classifier, ExecutionProviderMismatch, pool
-from models.preprocess import DECODE_VERSION, Frame, UnreadableImage, prepare
+from models.classifier import UNLOADABLE, Classifier, ExecutionProviderMismatch
+from models.preprocess import DECODE_VERSION, UnreadableImage, stored_frame
+from models.scoring import score
 from service.line.requests import NotReady
 from storage import models
 from storage.database import Database
@@ -18,6 +19,8 @@ from storage.records import Model, Promotion, Recipe
 CHALLENGE_TOLERANCE = 0.02
 """How far p_defect of a golden part may lie from what the model gave when it was made."""
 WARM_RUNS = 3
+RETRY: tuple[object, ...] = ()
+"""The attempt of a refusal for a reason that may pass, such as a store that is away: it is made again and again."""
 
 
 class ChallengeFailed(RuntimeError):
@@ -85,6 +88,7 @@ class Champions:
         self._recipes: dict[tuple[str, str], Recipe] = {}
         self._refused: dict[str, _Refused] = {}
         self._refreshing = threading.Lock()
+        self._following = False
 
     def active(self, product: str | None, station: str) -> Active:
         """What decides for this part.
@@ -114,6 +118,11 @@ class Champions:
             raise NotReady(str(problem), problem.remedy)
         return Active(found.model, found.classifier, recipe, card.operating_points[recipe.operating_point])
 
+    @property
+    def is_following(self) -> bool:
+        """Whether the promotions have been read once."""
+        return self._following
+
     def summary(self) -> dict[str, dict[str, object]]:
         """By product: the model that decides, and the promotion that was refused, if any."""
         products = {*self._loaded, *self._refused}
@@ -138,8 +147,11 @@ class Champions:
                 recipes = models.newest_recipes(connection)
                 by_id = models.models_by_id(connection, [p.model_id for p in promotions.values()])
             self._recipes = recipes
-            pending = (p for p in promotions.values() if self._is_new(p))
-            return [self._take_over(promotion, by_id[promotion.model_id]) for promotion in pending]
+            self._following = True
+            pending = [p for p in promotions.values() if self._is_new(p)]
+            told = {product: refused.swap for product, refused in self._refused.items()}
+            swaps = [self._take_over(promotion, by_id[promotion.model_id]) for promotion in pending]
+            return [swap for swap in swaps if told.get(swap.product) != swap]
 
     def _is_new(self, promotion: Promotion) -> bool:
         loaded = self._loaded.get(promotion.product)
@@ -165,28 +177,34 @@ class Champions:
             PointMissing,
             ModelFileError,
             ExecutionProviderMismatch,
-            ContentMissing,
             ChallengeFailed,
             UnreadableImage,
-            OSError,
         ) as error:
-            swap = Swap(model.product, model.id, str(error))
-            self._refused[model.product] = _Refused(swap, self._attempt(promotion))
-            return swap
+            return self._refuse(model, error, self._attempt(promotion))
+        except (OSError, ContentMissing) as error:
+            return self._refuse(model, error, RETRY)
         # One assignment of a new dict: a part that is being judged keeps the model it began with.
         self._loaded = {**self._loaded, model.product: _Loaded(model, classifier)}
         self._refused.pop(model.product, None)
         return Swap(model.product, model.id, None)
 
-    def _load(self, model: Model) -> Classifier:
-        """The model from this machine's cache: a restart must not need the store."""
-        path = self._cache / f"{model.sha256}.onnx"
-        if not _is_intact(path, model.sha256):
+    def _refuse(self, model: Model, error: Exception, attempt: tuple[object, ...]) -> Swap:
+        swap = Swap(model.product, model.id, str(error))
+        self._refused[model.product] = _Refused(swap, attempt)
+        return swap
+
+    def _cached(self, sha256: str, suffix: str) -> Path:
+        """The object on this machine: a restart must not need the store."""
+        path = self._cache / f"{sha256}{suffix}"
+        if not _is_intact(path, sha256):
             self._cache.mkdir(parents=True, exist_ok=True)
             partial = path.with_suffix(".part")
-            partial.write_bytes(self._images.get(model.sha256))
+            partial.write_bytes(self._images.get(sha256))
             partial.replace(path)
-        classifier = self._open_model(path)
+        return path
+
+    def _load(self, model: Model) -> Classifier:
+        classifier = self._open_model(self._cached(model.sha256, ".onnx"))
         if classifier.sha256 != model.sha256:
             raise ModelFileError(f"the file of model {model.id} is damaged", "restore the image store, or train again")
         version = classifier.card.geometry.decode_version
@@ -207,9 +225,8 @@ class Champions:
         """Golden parts through decoding, geometry and session must give what they gave in training."""
         for golden in model.challenge:
             sha256, expected = str(golden["image_sha256"]), float(str(golden["p_defect"]))
-            frame = Frame(self._images.get(sha256), str(golden["media_type"]))
-            tiles = prepare(frame, classifier.card.geometry).tiles
-            found = pool(classifier.predict(tiles), classifier.card).p_defect
+            data = self._cached(sha256, ".golden").read_bytes()
+            found = score(classifier, stored_frame(data, str(golden["media_type"]))).p_defect
             if not abs(found - expected) <= CHALLENGE_TOLERANCE:
                 raise ChallengeFailed(model.id, sha256, expected, found)
 

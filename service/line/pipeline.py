@@ -1,6 +1,7 @@
 """A part's way through the line server: one job on one thread, from bytes to an answer that is on disk."""
 
 import hashlib
+import math
 import secrets
 import time
 from collections.abc import Callable
@@ -10,8 +11,9 @@ from typing import Any
 
 import structlog
 
-from models.classifier import ViewScore, pool
-from models.preprocess import Frame, Prepared, UnreadableImage, prepare
+from models.classifier import ViewScore
+from models.preprocess import Prepared, UnreadableImage, prepare, stored_type
+from models.scoring import score_prepared
 from monitoring.metrics import LineMetrics
 from monitoring.signals import signature
 from monitoring.watch import Observation, Watch
@@ -56,7 +58,8 @@ class _Seen:
 
     @property
     def ratios(self) -> dict[str, float]:
-        return dict(self.observation.ratios) if self.observation else {}
+        found = self.observation.ratios.items() if self.observation else ()
+        return {chart: ratio for chart, ratio in found if math.isfinite(ratio)}  # JSON knows no other numbers
 
 
 class LinePipeline:
@@ -103,6 +106,19 @@ class LinePipeline:
             self._tickets.leave(key, ticket)
             ticket.finish()
 
+    def repeat(self, part: PartRequest, body: bytes, received_at: datetime) -> Reply | None:
+        """What the part was answered before; None for one that is new.
+
+        Raises OtherImage, JournalBroken.
+        """
+        stored = self._journal.answered(part.key, received_at - self._window)
+        if stored is None:
+            return None
+        if stored.digest != hashlib.sha256(body).hexdigest():
+            raise other_image(part.key)
+        self._metrics.repeated()
+        return reply_from(stored.answer)
+
     def fail_safe(self, arrival: Arrival, result_code: int, reason: str) -> Reply:
         """The answer for a part about which nothing is known in time."""
         verdict = undecided(arrival.active.recipe.fail_safe, result_code, reason)
@@ -127,9 +143,15 @@ class LinePipeline:
             raise other_image(arrival.part.key)
         self._metrics.repeated()
         reply = reply_from(stored.answer)
-        if ticket.decide(reply) is not None:
-            return self._record_late(arrival, ticket, _Seen(), supersedes=reply.result_id)
-        return reply
+        late = ticket.decide(reply)
+        if late is None:
+            return reply
+        # The line has acted on the first answer, so that one stays on record, however late its repeat was. What the
+        # repeat was told can be found under its own id.
+        detail: dict[str, object] = {"key": arrival.part.key, "first": reply.result_id}
+        event = Event(late.result_id, "repeat_late", arrival.part.station, detail, arrival.received_at)
+        self._journal.append(Entry(event.id, "event", encode("event", event), arrival.received_at, answer=late.body))
+        return late
 
     def _unrecorded(self, arrival: Arrival, ticket: Ticket, error: JournalBroken) -> Reply:
         """What can't be put on record is not answered as decided."""
@@ -172,10 +194,9 @@ class LinePipeline:
     def _look(self, arrival: Arrival, timing: dict[str, float]) -> _Seen:
         """Decode, watch and score. A part never passes because something broke, so everything is caught here."""
         part, active = arrival.part, arrival.active
-        frame = Frame(arrival.body, part.media_type, part.pixel_format, part.width, part.height, part.stride)
         began = time.perf_counter()
         try:
-            prepared = prepare(frame, active.classifier.card.geometry, pixel_limit=self._pixel_limit)
+            prepared = prepare(part.frame(arrival.body), active.classifier.card.geometry, pixel_limit=self._pixel_limit)
         except UnreadableImage as error:
             return _Seen(unreadable=str(error))
         except Exception as error:  # noqa: BLE001 - the edge of the process: the line must be answered
@@ -189,7 +210,7 @@ class LinePipeline:
                 observation = self._watch.observe(part.watched_camera, signature(prepared.overview))
             seen = _Seen(prepared=prepared, observation=observation)
             infer = time.perf_counter()
-            score = pool(active.classifier.predict(prepared.tiles), active.classifier.card)
+            score = score_prepared(active.classifier, prepared)
             timing["infer"] = 1000 * (time.perf_counter() - infer)
         except Exception as error:  # noqa: BLE001 - the edge of the process: the line must be answered
             return self._broken(part, error, seen)
@@ -256,7 +277,7 @@ class LinePipeline:
             view_id=part.view_id,
             camera=part.camera,
             image_sha256=digest,
-            media_type=part.media_type,
+            media_type=stored_type(part.frame(arrival.body)),
             image_kept=kept,
             width=seen.prepared.width if seen.prepared else None,
             height=seen.prepared.height if seen.prepared else None,

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from models.preprocess import HEADERS, RAW_MEDIA_TYPE
+from models.preprocess import HEADERS, RAW_MEDIA_TYPE, Frame
 
 MODES = ("production", "shadow", "challenge")
 FIELD_LIMIT = 200
@@ -30,6 +30,10 @@ class UnknownType(Refusal):
 
 class BodyTooLarge(Refusal):
     """The body is larger than the limit."""
+
+
+class BodyTooSlow(Refusal):
+    """The body did not arrive in time."""
 
 
 class OtherImage(Refusal):
@@ -78,6 +82,10 @@ class PartRequest:
         """The idempotency key."""
         return json.dumps([self.station, self.trigger_epoch, self.trigger_id, self.view_id])
 
+    def frame(self, body: bytes) -> Frame:
+        """The image of the body as it was announced."""
+        return Frame(body, self.media_type, self.pixel_format, self.width, self.height, self.stride)
+
     @property
     def watched_camera(self) -> str:
         """The camera's name among all stations."""
@@ -96,6 +104,8 @@ def read_request(query: Mapping[str, str], headers: Mapping[str, str]) -> PartRe
             f"the request has no {missing}",
             "add ?station=NAME&trigger_id=COUNTER: a part without them can't be identified",
         )
+    if any(sign in station for sign in "/+#"):
+        raise WrongRequest(f"station {station!r} holds one of / + #", "use letters, digits, dots and dashes")
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type not in MEDIA_TYPES:
         raise UnknownType(

@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -25,7 +25,7 @@ from service.line.stations import Stations
 from service.settings import Settings
 from service.wiring import now
 from storage import keys
-from storage.database import Database, ensure_schema, open_database
+from storage.database import Database, DatabaseUnavailable, ensure_schema, open_database
 from storage.drain import BATCH, drain_once
 from storage.images import open_image_store
 from storage.images.content import ContentStore
@@ -58,6 +58,16 @@ class LineServer:
     started: float
     """time.monotonic() at the start; the heartbeat counts from here."""
 
+    def state(self, product: str | None = None) -> str:
+        """preoperational, ready or error: for a product, or for any where none is named."""
+        if self.journal.failure is not None:
+            return "error"
+        products = self.champions.summary()
+        concerned = [products[product]] if product in products else [] if product else list(products.values())
+        if any(facts["model"] for facts in concerned):
+            return "ready"
+        return "error" if concerned else "preoperational"
+
 
 @contextmanager
 def running(settings: Settings) -> Iterator[LineServer]:
@@ -69,6 +79,9 @@ def running(settings: Settings) -> Iterator[LineServer]:
     """
     folder = settings.data_dir.absolute() / "line"
     database = open_database(settings.database_address)
+    # A schema that does not fit is refused at once; a database that is away is waited for by `_follow`.
+    with suppress(DatabaseUnavailable):
+        ensure_schema(database)
     images = open_image_store(settings.image_store_address)
     journal = Journal(folder / "journal")
     registry = CollectorRegistry()
@@ -116,15 +129,16 @@ def running(settings: Settings) -> Iterator[LineServer]:
         server.pool.shutdown(wait=True)
         for thread in threads:
             thread.stop()
-        _save_watch(watch, folder / "optics.json")
         _drain_rest(server)
         journal.close()
         database.close()
+        _save_watch(watch, folder / "optics.json")
 
 
 def _follow(server: LineServer) -> bool:
     """Follow promotions, recipes and keys."""
-    ensure_schema(server.database)
+    if not server.champions.is_following:
+        ensure_schema(server.database)
     # Keys come first: nothing may be ready before it is guarded, and loading a model takes its time.
     with server.database.read() as connection:
         server.access.replace(keys.listing(connection))
@@ -135,14 +149,15 @@ def _follow(server: LineServer) -> bool:
         else:
             detail: dict[str, object] = {"model": swap.model_id, "reason": swap.reason}
             server.pipeline.event("model_refused", swap.product, detail)
-    server.metrics.ready.set(float(any(s["model"] for s in server.champions.summary().values())))
+    server.metrics.ready.set(float(server.state() == "ready"))
     return False
 
 
 def _drain(server: LineServer) -> bool:
     moved = drain_once(server.journal, server.database, server.images)
     server.metrics.journal_waiting.set(server.journal.waiting_count)
-    server.metrics.drained_at.set(server.clock().timestamp())
+    if moved or server.journal.waiting_count == 0:
+        server.metrics.drained_at.set(server.clock().timestamp())
     return moved == BATCH
 
 

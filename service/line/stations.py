@@ -11,19 +11,24 @@ class Stations:
     """The stations seen since the start."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, tuple[datetime, int]] = {}
+        self._seen: dict[str, tuple[datetime, int, str | None]] = {}
         self._lock = threading.Lock()
 
-    def seen(self, station: str, at: datetime) -> None:
-        """A part was presented."""
+    def seen(self, station: str, product: str | None, at: datetime) -> None:
+        """A part was presented, whether it could be judged or not."""
         with self._lock:
-            _, count = self._seen.get(station, (at, 0))
+            _, count, _ = self._seen.get(station, (at, 0, None))
             if station in self._seen or len(self._seen) < LABEL_LIMIT:
-                self._seen[station] = (at, count + 1)
+                self._seen[station] = (at, count + 1, product)
 
     def names(self) -> list[str]:
         """All stations seen."""
         return sorted(self._seen)
+
+    def product(self, station: str) -> str | None:
+        """The product that the station named last; None where it named none, or was never seen."""
+        found = self._seen.get(station)
+        return found[2] if found else None
 
     def facts(self, station: str) -> dict[str, Any]:
         """When the station last sent a part, and how many since the start."""

@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e.processes import Shift, line_process, opened, post_part
 from tests.e2e.test_kill import assert_everything_is_recorded_once, stop_and_check_the_rest
-from tests.service.line.stocked import add_champion
+from tests.service.line.stocked import add_champion, change_recipe
 
 KILLS, PARTS_A_LIFE = 20, 60
 
@@ -20,6 +20,8 @@ def test_twenty_kills_lose_nothing_and_double_nothing(tmp_path: Path, database_u
     with line_process(tmp_path, database_url) as line:
         with opened(line) as stores:
             add_champion(stores, tmp_path)
+            # The whole frame of these parts is bright or dark, which the optics monitor rightly doesn't like.
+            change_recipe(stores, on_optics_alarm="continue")
         shift = Shift(line)
         wanted: list[int] = []
         for life in range(KILLS):

@@ -109,7 +109,7 @@ def test_dying_between_images_and_records_doubles_nothing(
 ) -> None:
     journal = Journal(folder)
     fill(journal)
-    images.put_all(data for waiting in journal.waiting(BATCH) for data in journal.blobs(waiting.id))
+    images.put_all(data for waiting in journal.waiting(BATCH) for _, data in journal.blobs(waiting.id))
     journal.close()
     journal = Journal(folder)
     assert drain_once(journal, database, images) == 4
@@ -193,3 +193,27 @@ def test_a_process_killed_while_draining_delivers_each_part_once(
         data = blob_of(entry_id)
         assert images.get(hashlib.sha256(data).hexdigest()) == data
     database.close()
+
+
+def test_an_entry_that_nobody_can_read_is_set_aside_and_the_others_go_on(
+    journal: Journal, database: Database, images: ContentStore
+) -> None:
+    journal.append(Entry("broken", "inspection", b'{"signals": null}', samples.NOW))
+    journal.append(Entry("stranger", "kind of another version", b"{}", samples.NOW))
+    fill(journal)
+    drain_once(journal, database, images)
+    assert_all_there_once(database, images)
+    assert journal.waiting_count == 0
+    assert drain_once(journal, database, images) == 0
+
+
+def test_a_record_goes_on_without_an_image_that_the_disk_has_damaged(
+    journal: Journal, folder: Path, database: Database, images: ContentStore
+) -> None:
+    append(journal, inspected("r1"))
+    segment = next((folder / "segments").glob("*.seg"))
+    segment.write_bytes(b"LEFT" + segment.read_bytes()[4:])
+    drain_once(journal, database, images)
+    with database.read() as connection:
+        assert inspections.find(connection, "r1") == inspected("r1")
+    assert [images.has(sha256) for sha256 in HASHES] == [False, True]

@@ -37,8 +37,8 @@ for blob in (b"x" * 50_000, b""):
         print("broken:", error.remedy)
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 journal.append(entry("after", b"a" * 50_000))
-print([(w.id, [len(b) for b in journal.blobs(w.id)], journal.waiting_count) for w in journal.waiting(9)])
-print([data[:1] for w in journal.waiting(9) for data in journal.blobs(w.id)])
+print([(w.id, [len(b) for _, b in journal.blobs(w.id)], journal.waiting_count) for w in journal.waiting(9)])
+print([data[:1] for w in journal.waiting(9) for _, data in journal.blobs(w.id)])
 journal.close()
 """
 
@@ -64,6 +64,10 @@ def journal(folder: Path) -> Iterator[Journal]:
     opened.close()
 
 
+def images_of(journal: Journal, entry_id: str) -> list[bytes]:
+    return [data for _, data in journal.blobs(entry_id)]
+
+
 def test_what_was_appended_is_there_after_a_restart(folder: Path) -> None:
     journal = Journal(folder)
     journal.append(entry("1", b"left", b"right", key="k", digest="d", answer=b"body"))
@@ -71,8 +75,8 @@ def test_what_was_appended_is_there_after_a_restart(folder: Path) -> None:
     journal.close()
     journal = Journal(folder)
     assert [(w.id, w.kind, w.record) for w in journal.waiting(10)] == [("1", "event", b"{}"), ("2", "event", b"{}")]
-    assert journal.waiting(10)[0].blobs == tuple(hashlib.sha256(b).hexdigest() for b in (b"left", b"right"))
-    assert list(journal.blobs("1")) == [b"left", b"right"]
+    hashes = [hashlib.sha256(data).hexdigest() for data in (b"left", b"right")]
+    assert list(journal.blobs("1")) == list(zip(hashes, (b"left", b"right"), strict=True))
     assert journal.answered("k", NOW) == Answered("d", b"body")
     assert journal.waiting_count == 2
     journal.close()
@@ -84,14 +88,13 @@ def test_appends_of_many_threads_are_committed_in_groups(journal: Journal) -> No
             journal.append(entry(f"{thread}-{n}", f"{thread}-{n}".encode()))
             # What append has returned from is there for every other thread.
             assert journal.find(f"{thread}-{n}") == b"answer" or journal.find(f"{thread}-{n}") is None
-            assert list(journal.blobs(f"{thread}-{n}")) == [f"{thread}-{n}".encode()]
+            assert images_of(journal, f"{thread}-{n}") == [f"{thread}-{n}".encode()]
 
     with ThreadPoolExecutor(16) as pool:
         for future in [pool.submit(append, thread) for thread in range(16)]:
             future.result()
     waiting = journal.waiting(1000)
     assert len(waiting) == journal.waiting_count == 400
-    assert [w.seq for w in waiting] == sorted(w.seq for w in waiting)
     for thread in range(16):
         own = [w.id for w in waiting if w.id.startswith(f"{thread}-")]
         assert own == [f"{thread}-{n}" for n in range(25)], "entries of one thread keep their order"
@@ -126,7 +129,7 @@ def test_an_answer_outlives_draining_until_it_is_pruned(journal: Journal) -> Non
     journal.mark_drained(["1"])
     assert journal.answered("k", NOW) == Answered("d", b"body")
     assert journal.find("1") == b"body"
-    assert list(journal.blobs("1")) == []
+    assert images_of(journal, "1") == []
     journal.prune(NOW + DAY, DAY)
     assert journal.find("1") == b"body", "it is exactly as old as the window"
     journal.prune(NOW + DAY + timedelta(seconds=1), DAY)
@@ -184,7 +187,7 @@ def test_a_torn_tail_is_never_read_or_continued(folder: Path) -> None:
         file.write(b"half of an image whose commit never ca")
     journal = Journal(folder)
     journal.append(entry("2", b"next"))
-    assert {w.id: list(journal.blobs(w.id)) for w in journal.waiting(9)} == {"1": [b"whole"], "2": [b"next"]}
+    assert {w.id: images_of(journal, w.id) for w in journal.waiting(9)} == {"1": [b"whole"], "2": [b"next"]}
     assert segments(folder) == ["00000001.seg", "00000002.seg"]
     journal.close()
 
@@ -221,7 +224,7 @@ def test_a_full_segment_is_followed_by_another(folder: Path, journal: Journal) -
     blocked.rmdir()
     journal.append(entry("2", b"next"))
     assert segments(folder) == ["00000001.seg", "00000002.seg"]
-    assert [len(data) for w in journal.waiting(9) for data in journal.blobs(w.id)] == [len(large), 4]
+    assert [len(data) for w in journal.waiting(9) for _, data in journal.blobs(w.id)] == [len(large), 4]
 
 
 def test_a_segment_that_can_not_be_deleted_stops_nothing(folder: Path, journal: Journal) -> None:
@@ -258,7 +261,7 @@ def test_a_killed_process_loses_nothing_that_it_was_told_is_durable(folder: Path
     waiting = {w.id for w in journal.waiting(1_000_000)}
     for entry_id in (line.decode().strip() for line in promised if line.endswith(b"\n")):
         assert entry_id in waiting
-        assert list(journal.blobs(entry_id)) == [blob_of(entry_id)]
+        assert images_of(journal, entry_id) == [blob_of(entry_id)]
         assert journal.answered(entry_id, NOW) is not None
     # At most the one append that each thread was in had no time to be reported.
     assert len(waiting) <= len(promised) + 3
@@ -270,5 +273,38 @@ def test_an_id_that_is_there_already_is_refused_and_the_journal_goes_on(journal:
     with pytest.raises(JournalBroken, match="UNIQUE"):
         journal.append(entry("1", b"second"))
     journal.append(entry("2"))
-    assert [(w.id, list(journal.blobs(w.id))) for w in journal.waiting(9)] == [("1", [b"first"]), ("2", [])]
+    assert [(w.id, images_of(journal, w.id)) for w in journal.waiting(9)] == [("1", [b"first"]), ("2", [])]
     assert journal.waiting_count == 2
+
+
+def test_readers_are_as_many_as_were_used_at_once(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    for _ in range(20):
+        thread = threading.Thread(target=journal.find, args=("nobody",))
+        thread.start()
+        thread.join()
+    assert journal._idle.qsize() == 1
+    journal.close()
+
+
+def test_a_strangers_file_among_the_segments_stops_nothing(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    (tmp_path / "segments" / "old.seg").touch()
+    journal.append(entry("1"))
+    journal.mark_drained(["1"])
+    journal.append(entry("2"))
+    assert [w.id for w in journal.waiting(9)] == ["2"]
+    journal.close()
+    Journal(tmp_path).close()
+
+
+def test_the_last_failure_is_told_until_a_write_succeeds(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.append(entry("1"))
+    assert journal.failure is None
+    with pytest.raises(JournalBroken):
+        journal.append(entry("1"))
+    assert "UNIQUE" in (journal.failure or "")
+    journal.append(entry("2"))
+    assert journal.failure is None
+    journal.close()

@@ -95,6 +95,7 @@ def upgrade() -> None:
     op.create_index(op.f("ix_inspections_received_at"), "inspections", ["received_at"], unique=False)
     op.create_index(op.f("ix_inspections_station_received_at"), "inspections", ["station", "received_at"], unique=False)
     op.create_index(op.f("ix_inspections_station_trigger_id"), "inspections", ["station", "trigger_id"], unique=False)
+    op.create_index(op.f("ix_inspections_supersedes"), "inspections", ["supersedes"], unique=False)
     op.create_table(
         "jobs",
         sa.Column("id", sa.String(), nullable=False),

@@ -1,5 +1,6 @@
 """Promotions are followed live; a model that has not proved itself never decides."""
 
+import itertools
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -201,8 +202,12 @@ def test_model_that_is_promoted_again_is_tried_again(line: TestClient, stores: S
 
 def test_recipe_without_its_point_is_not_ready_rather_than_guessed(line: TestClient, stores: Stores) -> None:
     change_recipe(stores, operating_point="strict")
-    wait_until(lambda: post(line, encoded(DARK), "x").status_code == 503)
-    assert verdict(post(line, encoded(DARK), "2")) == (503, "recheck", 907)
+    answered = post(line, encoded(DARK), "1")
+    triggers = itertools.count(2)
+    wait_until(lambda: post(line, encoded(DARK), str(next(triggers))).status_code == 503)
+    assert verdict(post(line, encoded(DARK), str(next(triggers)))) == (503, "recheck", 907)
+    assert post(line, encoded(DARK), "1").content == answered.content, "what was answered stays answered"
+    assert post(line, encoded(BRIGHT), "1").status_code == 409
 
 
 def test_execution_provider_that_is_not_there_is_never_replaced_by_another(

@@ -146,7 +146,8 @@ def test_hostile_text_in_every_field_is_answered(line: TestClient) -> None:
             assert response.status_code in (200, 422, 503)
             assert {"disposition", "result_code"} <= response.json().keys()
     wait_until(lambda: drained(line))
-    assert len(recorded(line)) == 9 * 6
+    # Of the seven fields, an unknown product is not ready, and a station with a slash or an # is refused.
+    assert len(recorded(line)) == 9 * 6 - 1
 
 
 def _as_query(name: str, text: str) -> dict[str, Any]:
