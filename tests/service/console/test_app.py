@@ -13,7 +13,7 @@ from service.settings import WrongSetting, load_settings
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.20", "::", "plant.example"])
 def test_console_refuses_addresses_that_other_machines_reach(tmp_path: Path, host: str) -> None:
     with pytest.raises(WrongSetting, match="no sign-in") as refused:
-        run_console(load_settings(data_dir=tmp_path / "data", host=host))
+        run_console(load_settings(data_dir=tmp_path / "data", console_host=host))
     assert "127.0.0.1" in refused.value.remedy
     assert not (tmp_path / "data").exists()
 
