@@ -51,7 +51,7 @@ class Inspector:
         >>> from datetime import UTC
         >>> tired = Inspector("chen", skill=0.95, miss_small=0.6, confusions={}, drift_after=13)
         >>> [round(tired.miss_probability(0.3, datetime(2026, 5, 4, hour, tzinfo=UTC)), 2) for hour in (9, 15)]
-        [0.05, 0.78]
+        [0.3, 0.85]
         """
         miss = self.miss_small * _hardness(size, _HARD_SIZE)
         if self.drift_after is not None and at.hour + at.minute / 60 >= self.drift_after:
