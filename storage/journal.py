@@ -26,6 +26,8 @@ CREATE TABLE IF NOT EXISTS entries (
 CREATE TABLE IF NOT EXISTS blobs (
     entry_id TEXT NOT NULL, sha256 TEXT NOT NULL, segment INTEGER NOT NULL, start INTEGER NOT NULL,
     size INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS health (writes INTEGER NOT NULL);
+INSERT INTO health SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM health);
 CREATE INDEX IF NOT EXISTS entries_key ON entries (key, seq) WHERE key IS NOT NULL;
 CREATE INDEX IF NOT EXISTS entries_waiting ON entries (seq) WHERE drained = 0;
 CREATE INDEX IF NOT EXISTS blobs_entry ON blobs (entry_id);
@@ -39,6 +41,16 @@ class JournalLocked(RuntimeError):
     def __init__(self, folder: Path) -> None:
         super().__init__(f"another line server already writes the journal in {folder}")
         self.remedy = "stop it, or give this one its own LOUPE_DATA_DIR"
+
+
+class JournalUnusable(RuntimeError):
+    """The journal can't be opened at the start."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"the journal {path} can't be opened: {reason}")
+        self.remedy = (
+            "free the disk; if the file is damaged, keep a copy of the folder and move it away, then start again"
+        )
 
 
 class JournalBroken(RuntimeError):
@@ -115,9 +127,13 @@ class Journal:
         self._path = folder / "journal.sqlite"
         self._idle: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
         self._failure: str | None = None
-        writer = self._connect()
-        writer.executescript(SCHEMA)
-        self._waiting = int(writer.execute("SELECT count(*) FROM entries WHERE drained = 0").fetchone()[0])
+        try:
+            writer = self._connect()
+            writer.executescript(SCHEMA)
+            self._waiting = int(writer.execute("SELECT count(*) FROM entries WHERE drained = 0").fetchone()[0])
+        except sqlite3.Error as error:
+            os.close(self._lock)
+            raise JournalUnusable(self._path, str(error)) from error
         # A segment is never continued after a restart: its tail may be torn.
         self._segment = 1 + max(self._segment_numbers(), default=0)
         self._file = self._open_segment(self._segment)
@@ -193,6 +209,13 @@ class Journal:
         """The entries are in the database and their images in the store: let go of the image bytes."""
         self._submit(_Drained(tuple(ids))).result()
 
+    def probe(self) -> None:
+        """Write nothing, durably: after a failure this says whether the disk takes writes again.
+
+        Raises JournalBroken.
+        """
+        self._submit(_Drained(())).result()
+
     def set_aside(self, ids: Sequence[str]) -> None:
         """The entries can't be moved: keep them and their image bytes for a person, and let the others go on."""
         self._submit(_Aside(tuple(ids))).result()
@@ -246,6 +269,8 @@ class Journal:
                 writer.executemany("UPDATE entries SET drained = 1 WHERE id = ?", [(i,) for i in drained])
                 writer.executemany("DELETE FROM blobs WHERE entry_id = ?", [(i,) for i in drained])
                 writer.executemany("UPDATE entries SET drained = 2 WHERE id = ?", [(i,) for i in aside])
+                if self._failure is not None:
+                    writer.execute("UPDATE health SET writes = writes + 1")  # so that a probe, too, has to be written
                 for command, _ in group:
                     if isinstance(command, _Prune):
                         writer.execute(
@@ -285,7 +310,6 @@ class Journal:
             following = self._open_segment(self._segment + 1)
             os.close(self._file)
             self._file, self._segment, self._written = following, self._segment + 1, 0
-        # A write that failed half-way (disk full) leaves bytes behind: ask where the end is, do not assume it.
         end = os.lseek(self._file, 0, os.SEEK_END)
         for entry in entries:
             for sha256, data in entry.blobs.items():
@@ -293,9 +317,15 @@ class Journal:
                 chunks.append(data)
                 end += len(data)
         if chunks:
-            for data in chunks:
-                _write_all(self._file, data)
-            os.fdatasync(self._file)
+            start = rows[0][3]
+            try:
+                for data in chunks:
+                    _write_all(self._file, data)
+                os.fdatasync(self._file)
+            except OSError:
+                # What was half written must not go on filling a full disk.
+                os.ftruncate(self._file, start)
+                raise
             self._written = end
         return rows
 

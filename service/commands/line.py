@@ -62,6 +62,8 @@ def serve(port: Port = None, host: Host = None) -> None:
             http="httptools",
             access_log=False,
             log_level="warning",
+            # Who may post depends on the caller's address: a header must not be able to change it.
+            proxy_headers=False,
             timeout_graceful_shutdown=10,
         )
         with suppress(KeyboardInterrupt):

@@ -50,7 +50,7 @@ STATUS: dict[type[Refusal], tuple[int, int]] = {
 """HTTP status and result code of each refusal: the one place where the domain's errors meet HTTP."""
 
 REFUSED_DISPOSITION = "recheck"
-BODY_WAIT_S = 60.0
+BODY_WAIT_S = 10.0
 """How long a body may take to arrive where the part has no deadline."""
 DEADLINE_MARGIN_S = 0.002
 """The fail-safe answer leaves this much before the deadline, so that it arrives in time."""
@@ -127,9 +127,13 @@ async def _admitted(line: LineServer, request: Request, part: PartRequest, start
     """The part's answer, before its deadline where it has one: also while its body is still arriving."""
     try:
         active = line.champions.active(part.product, part.station)
-    except NotReady:
+    except NotReady as refusal:
         # What was answered before stays answered, whatever has become of the model since.
-        body = await _body_in_time(line, request, BODY_WAIT_S)
+        wait_s = BODY_WAIT_S if part.deadline_ms is None else _left_s(started, part.deadline_ms)
+        try:
+            body = await _body_in_time(line, request, wait_s)
+        except BodyTooSlow:
+            raise refusal from None
         reply = await asyncio.to_thread(line.pipeline.repeat, part, body, line.clock())
         if reply is None:
             raise
@@ -141,7 +145,7 @@ async def _admitted(line: LineServer, request: Request, part: PartRequest, start
     except BodyTooSlow:
         if deadline_ms is None:
             raise
-        return line.pipeline.deadline_reply(Arrival(part, active, b"", line.clock(), started))
+        return line.pipeline.deadline_without_body(Arrival(part, active, b"", line.clock(), started))
     return await _inspect(line, Arrival(part, active, body, line.clock(), started), deadline_ms, place)
 
 
@@ -174,7 +178,8 @@ async def _read_body(request: Request, limit: int) -> bytes:
 
 
 async def _inspect(line: LineServer, arrival: Arrival, deadline_ms: float | None, place: Place) -> Reply:
-    ticket = Ticket()
+    deadline = None if deadline_ms is None else arrival.started + deadline_ms / 1000
+    ticket = Ticket(lambda: line.pipeline.deadline_reply(arrival), deadline)
     work = asyncio.get_running_loop().run_in_executor(line.pool, line.pipeline.inspect, arrival, ticket)
     place.work = work
     if deadline_ms is None:
@@ -184,7 +189,7 @@ async def _inspect(line: LineServer, arrival: Arrival, deadline_ms: float | None
     except TimeoutError:
         # The thread goes on and records what the line was told; its errors are its own.
         work.add_done_callback(lambda done: done.exception())
-        return ticket.expire(lambda: line.pipeline.deadline_reply(arrival))
+        return ticket.expire()
 
 
 def _answer(request: Request, reply: Reply) -> Response:
@@ -195,8 +200,14 @@ def _answer(request: Request, reply: Reply) -> Response:
     return Response(reply.body, media_type="application/json", headers=headers)
 
 
+def _refuse_unprintable(name: str) -> None:
+    if not name.isprintable():  # PostgreSQL knows no text with a NUL
+        raise HTTPException(404, "names hold printable characters only")
+
+
 def _get_inspection(result_id: str, line: Line) -> Response:
     """The answer that was sent, byte for byte."""
+    _refuse_unprintable(result_id)
     body = line.journal.find(result_id)
     if body is None:
         with line.database.read() as connection:
@@ -209,6 +220,7 @@ def _get_inspection(result_id: str, line: Line) -> Response:
 
 def _get_part(part_id: str, line: Line) -> dict[str, Any]:
     """Everything that is known of a part, oldest first."""
+    _refuse_unprintable(part_id)
     with line.database.read() as connection:
         found = inspections.of_part(connection, part_id)
     if not found:

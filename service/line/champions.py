@@ -133,8 +133,15 @@ class Champions:
         return {
             "model": loaded.model.id if loaded else None,
             "execution_provider": loaded.classifier.provider if loaded else None,
+            "recipe_fits": loaded is not None and self._recipe_fits(loaded),
             "refused": None if refused is None else {"model": refused.swap.model_id, "reason": refused.swap.reason},
         }
+
+    def _recipe_fits(self, loaded: _Loaded) -> bool:
+        """Whether every recipe of the product, of which there must be one, finds its operating point in the model."""
+        points = loaded.classifier.card.operating_points
+        found = [r for r in self._recipes.values() if r.product == loaded.model.product]
+        return bool(found) and all(recipe.operating_point in points for recipe in found)
 
     def refresh(self) -> list[Swap]:
         """Take over recipes and promotions; load, warm, challenge, then swap. Returns what changed.

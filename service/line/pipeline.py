@@ -129,6 +129,13 @@ class LinePipeline:
         waited = 1000 * (time.perf_counter() - arrival.started)
         return self.fail_safe(arrival, DEADLINE, f"no verdict within {waited:.0f} ms")
 
+    def deadline_without_body(self, arrival: Arrival) -> Reply:
+        """The answer for a part whose image was still arriving: there is nothing to record, but it counts."""
+        reply = self.deadline_reply(arrival)
+        verdict = undecided(arrival.active.recipe.fail_safe, DEADLINE, "the body did not arrive in time")
+        self._count(arrival.part, verdict, {"total": 1000 * (time.perf_counter() - arrival.started)})
+        return reply
+
     def event(self, kind: str, subject: str, detail: dict[str, object]) -> None:
         """Record that something happened, on its way to the database and the log.
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from models.preprocess import HEADERS, RAW_MEDIA_TYPE, Frame
+from models.preprocess import HEADERS, PIXEL_FORMATS, RAW_MEDIA_TYPE, Frame
 
 MODES = ("production", "shadow", "challenge")
 FIELD_LIMIT = 200
@@ -128,7 +128,7 @@ def read_request(query: Mapping[str, str], headers: Mapping[str, str]) -> PartRe
         deadline_ms=_positive(query, "deadline_ms"),
         mode=mode,
         media_type=media_type,
-        pixel_format=headers.get("x-pixel-format"),
+        pixel_format=_pixel_format(headers),
         width=_whole(headers, "x-width"),
         height=_whole(headers, "x-height"),
         stride=_whole(headers, "x-stride"),
@@ -142,6 +142,15 @@ def _text(fields: Mapping[str, str], name: str) -> str | None:
     if not value.isprintable():
         raise WrongRequest(f"{name} holds control characters", "use printable characters")
     return value or None
+
+
+def _pixel_format(headers: Mapping[str, str]) -> str | None:
+    name = headers.get("x-pixel-format")
+    if name is not None and name not in PIXEL_FORMATS:
+        raise UnknownType(
+            f"pixel format {name[:FIELD_LIMIT]!r} is not read here", f"send one of {', '.join(PIXEL_FORMATS)}"
+        )
+    return name
 
 
 def _positive(fields: Mapping[str, str], name: str) -> float | None:

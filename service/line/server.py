@@ -64,7 +64,7 @@ class LineServer:
             return "error"
         products = self.champions.summary()
         concerned = [products[product]] if product in products else [] if product else list(products.values())
-        if any(facts["model"] for facts in concerned):
+        if any(facts["model"] and facts["recipe_fits"] for facts in concerned):
             return "ready"
         return "error" if concerned else "preoperational"
 
@@ -154,6 +154,8 @@ def _follow(server: LineServer) -> bool:
 
 
 def _drain(server: LineServer) -> bool:
+    if server.journal.failure is not None:
+        server.journal.probe()
     moved = drain_once(server.journal, server.database, server.images)
     server.metrics.journal_waiting.set(server.journal.waiting_count)
     if moved or server.journal.waiting_count == 0:
@@ -181,7 +183,7 @@ def _restore_watch(watch: Watch, path: Path) -> None:
         return
     try:
         watch.restore(json.loads(path.read_text()))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         # A baseline that can't be read is learned anew; refusing to serve would stop the line.
         structlog.get_logger("line").error("optics_state_unreadable", path=str(path), reason=str(error))
         path.rename(path.with_suffix(".unreadable"))

@@ -1,6 +1,7 @@
 """One ticket an idempotency key: who judges a part, what its answer is, and whether the deadline won."""
 
 import threading
+import time
 from collections.abc import Callable
 
 from service.line.answers import Reply
@@ -10,7 +11,11 @@ from service.line.requests import OtherImage
 class Ticket:
     """The way of one part from admission to answer; the deadline and the judging thread race for it."""
 
-    def __init__(self) -> None:
+    def __init__(self, fail_safe: Callable[[], Reply], deadline: float | None = None) -> None:
+        self._fail_safe = fail_safe
+        """Makes the answer that leaves when the deadline comes first."""
+        self._deadline = deadline
+        """time.perf_counter() from which on a decision is too late; None: never."""
         self.digest = ""
         """SHA-256 of the image; filled in by the judging thread before it takes the key."""
         self._lock = threading.Lock()
@@ -26,16 +31,19 @@ class Ticket:
     def decide(self, reply: Reply) -> Reply | None:
         """The judging thread has its answer on disk; returns the fail-safe one if that has left already."""
         with self._lock:
+            # The process may have been paused: then this thread runs again before the event loop sees the time.
+            if self._late is None and self._deadline is not None and time.perf_counter() > self._deadline:
+                self._late = self._fail_safe()
             if self._late is None:
                 self._decided = reply
         self._settled.set()
         return self._late
 
-    def expire(self, fail_safe: Callable[[], Reply]) -> Reply:
+    def expire(self) -> Reply:
         """The deadline has come; returns what the line gets, which is the decided answer if it just made it."""
         with self._lock:
             if self._decided is None and self._late is None:
-                self._late = fail_safe()
+                self._late = self._fail_safe()
         self._settled.set()
         return self.reply()
 

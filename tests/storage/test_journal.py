@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.journal import SEGMENT_BYTES, Answered, Entry, Journal, JournalBroken, JournalLocked
+from storage.journal import SEGMENT_BYTES, Answered, Entry, Journal, JournalBroken, JournalLocked, JournalUnusable
 from tests.storage.appender import blob_of
 from tests.storage.samples import NOW, later
 
@@ -308,3 +308,35 @@ def test_the_last_failure_is_told_until_a_write_succeeds(tmp_path: Path) -> None
     journal.append(entry("2"))
     assert journal.failure is None
     journal.close()
+
+
+def test_a_write_that_failed_half_way_leaves_no_bytes_behind(tmp_path: Path) -> None:
+    """Only the large entry is refused; the small ones after it find the room that it had taken."""
+    program = """
+import resource, signal, sys
+from pathlib import Path
+from storage.journal import Journal, JournalBroken
+from tests.storage.test_journal import entry
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000))
+journal = Journal(Path(sys.argv[1]))
+try:
+    journal.append(entry("large", b"x" * 3_000_000))
+except JournalBroken:
+    print("refused", next(Path(sys.argv[1]).glob("segments/*.seg")).stat().st_size)
+journal.probe()
+journal.append(entry("small", b"y" * 1_000_000))
+print(journal.failure, [w.id for w in journal.waiting(9)])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == ["refused 0", "None ['small']"]
+
+
+def test_a_damaged_journal_is_refused_with_a_remedy(tmp_path: Path) -> None:
+    Journal(tmp_path).close()
+    (tmp_path / "journal.sqlite").write_bytes(b"not a database" * 200)
+    with pytest.raises(JournalUnusable) as refused:
+        Journal(tmp_path)
+    assert "move it away" in refused.value.remedy

@@ -26,7 +26,12 @@ def test_life_of_a_station(stores: Stores, tmp_path: Path, open_line: OpenLine) 
         state = http.get("/v1/stations/s1/state").json()
         assert (state["station"], state["state"], state["parts_since_start"]) == ("s1", "ready", 3)
         assert state["products"] == {
-            PRODUCT: {"model": model.id, "execution_provider": "CPUExecutionProvider", "refused": None}
+            PRODUCT: {
+                "model": model.id,
+                "execution_provider": "CPUExecutionProvider",
+                "recipe_fits": True,
+                "refused": None,
+            }
         }
         assert set(state["optics"]) == {"0", "top"}
         assert [s["station"] for s in http.get("/v1/stations").json()] == ["s1"]

@@ -1,4 +1,5 @@
 import threading
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -12,7 +13,7 @@ def reply(name: str) -> Reply:
 
 
 def ticket_of(digest: str) -> Ticket:
-    ticket = Ticket()
+    ticket = Ticket(lambda: reply("late"))
     ticket.digest = digest
     return ticket
 
@@ -37,14 +38,14 @@ def test_deadline_and_decision_race_for_exactly_one_answer() -> None:
     decided, late = reply("decided"), reply("late")
     winners = set()
     for _ in range(300):
-        ticket = Ticket()
+        ticket = Ticket(lambda: late)
         said: dict[str, Reply] = {}
 
         def judge(ticket: Ticket = ticket, said: dict[str, Reply] = said) -> None:
             said["judge"] = ticket.decide(decided) or decided
 
         def expire(ticket: Ticket = ticket, said: dict[str, Reply] = said) -> None:
-            said["line"] = ticket.expire(lambda: late)
+            said["line"] = ticket.expire()
 
         def follow(ticket: Ticket = ticket, said: dict[str, Reply] = said) -> None:
             said["retry"] = ticket.wait() or reply("nothing")
@@ -57,21 +58,29 @@ def test_deadline_and_decision_race_for_exactly_one_answer() -> None:
 
 
 def test_fail_safe_answer_is_made_once() -> None:
-    ticket = Ticket()
-    first = ticket.expire(lambda: reply("first"))
-    assert ticket.expire(lambda: reply("second")) is first
+    ticket = Ticket(lambda: reply("late"))
+    first = ticket.expire()
+    assert ticket.expire() is first
     assert ticket.decide(reply("decided")) is first
 
 
 def test_deadline_after_the_decision_changes_nothing() -> None:
-    ticket, decided = Ticket(), reply("decided")
+    ticket, decided = Ticket(lambda: reply("late")), reply("decided")
     assert ticket.decide(decided) is None
-    assert ticket.expire(lambda: reply("late")) is decided
+    assert ticket.expire() is decided
     assert ticket.late is None
 
 
+def test_decision_after_the_deadline_is_late_also_when_nobody_has_looked_at_the_clock() -> None:
+    """As after a pause of the whole process."""
+    late = reply("late")
+    ticket = Ticket(lambda: late, deadline=time.perf_counter() - 0.001)
+    assert ticket.decide(reply("decided")) is late
+    assert ticket.reply() is late
+
+
 def test_whoever_waits_for_a_ticket_without_an_answer_is_told_to_judge() -> None:
-    ticket = Ticket()
+    ticket = Ticket(lambda: reply("late"))
     ticket.finish()
     assert ticket.wait() is None
 
