@@ -37,8 +37,10 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 def main() -> None:
     """Run a command; every error that knows its remedy is one sentence, never a traceback."""
-    # SIGTERM ends a command as Ctrl-C does, so that child processes and half-written files are cleaned up.
+    # SIGTERM ends a command as Ctrl-C does, so that child processes and half-written files are cleaned up; and Ctrl-C
+    # does so too where a shell started the command with SIGINT ignored.
     signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, _interrupt)
     try:
         app()  # ends with SystemExit: 0, 2 for wrong usage, 130 for Ctrl-C
     except ModuleNotFoundError as error:

@@ -67,7 +67,9 @@ def simulate_parts(
 
 def simulate_line(
     product: Annotated[str, typer.Option("--product", help="Product to name in the requests.")],
-    url: Annotated[str, typer.Option("--url", help="The line server's address.")] = "http://127.0.0.1:8080",
+    url: Annotated[
+        str | None, typer.Option("--url", help="The line server's address; default: this machine's.")
+    ] = None,
     station: Annotated[str, typer.Option("--station", help="Station to name in the requests.")] = "sim",
     camera: Annotated[str, typer.Option("--camera", help="Camera to name in the requests.")] = "top",
     parts: Annotated[int, typer.Option("--parts", min=1, help="How many.")] = 200,
@@ -85,6 +87,7 @@ def simulate_line(
 
     Example: loupe simulate line --product housing --parts 500 --takt-ms 100
     """
+    url = url or f"http://127.0.0.1:{load_settings().port}"
     schedule = draw_schedule(np.random.default_rng(seed), parts, defect_rate)
     dimmed, normal = Light(level=dim_to), Light()
     run_id = f"{now():%Y%m%dT%H%M%S}"

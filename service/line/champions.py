@@ -89,6 +89,7 @@ class Champions:
         self._refused: dict[str, _Refused] = {}
         self._refreshing = threading.Lock()
         self._following = False
+        self._loading: frozenset[str] = frozenset()
 
     def active(self, product: str | None, station: str) -> Active:
         """What decides for this part.
@@ -97,16 +98,22 @@ class Champions:
         """
         loaded = self._loaded
         if product is None:
+            if len(loaded) != 1 and (self._loading or not self._following):
+                raise NotReady("models are being loaded", "send the trigger again in a moment")
             if len(loaded) != 1:
                 raise NotReady(
                     f"the request names no product and {len(loaded)} products have a champion here", "add &product=NAME"
                 )
             product = next(iter(loaded))
         if product not in loaded:
+            if product in self._loading or not self._following:
+                raise NotReady(
+                    f"the model of product {product!r} is being loaded", "send the trigger again in a moment"
+                )
             refused = self._refused.get(product)
             raise NotReady(
                 f"product {product!r} has no champion that is ready" + (f": {refused.swap.reason}" if refused else ""),
-                f"promote a model: loupe promote --product {product}",
+                f"`loupe models --product {product}` lists its models, `loupe promote MODEL` makes one decide",
             )
         recipe = models.recipe_for(self._recipes, product, station)
         if recipe is None:
@@ -156,8 +163,10 @@ class Champions:
             self._recipes = recipes
             self._following = True
             pending = [p for p in promotions.values() if self._is_new(p)]
+            self._loading = frozenset(p.product for p in pending)
             told = {product: refused.swap for product, refused in self._refused.items()}
             swaps = [self._take_over(promotion, by_id[promotion.model_id]) for promotion in pending]
+            self._loading = frozenset()
             return [swap for swap in swaps if told.get(swap.product) != swap]
 
     def _is_new(self, promotion: Promotion) -> bool:
