@@ -49,7 +49,7 @@ def main() -> None:
             raise
         fail(f"this command needs {error.name}, which is not installed", f"pip install 'loupe-inspect[{extra}]'")
         sys.exit(1)
-    except Exception as error:
+    except Exception as error:  # the edge of the process: what knows its remedy is told, all else is raised again
         remedy = getattr(error, "remedy", None)
         if remedy is None:
             raise

@@ -133,7 +133,12 @@ def _inspected(picture: Picture, n: int, at: datetime, noise: float, kept: bool)
         disposition = "rework"
     result_id, station = f"{n:012x}-{picture.sha256[:16]}", f"press-{1 + n % 2}"
     class_name = picture.truth if p_defect > 0.5 else "ok"
-    reasons = () if disposition == "pass" else (f"{class_name}: p_defect {p_defect:.3f} is not below 0.300",)
+    suspect = picture.truth if picture.truth != "ok" else "scratch"
+    reason = {
+        "pass": "",
+        "recheck": f"maybe {suspect}: p_defect {p_defect:.3f} lies between 0.300 and 0.700",
+    }.get(disposition, f"{suspect}: p_defect {p_defect:.3f} >= 0.700")
+    reasons = (reason,) if reason else ()
     code = CODES.get(disposition, CLASSES.index(picture.truth))
     evaluation = {"pass": "ok", "recheck": "not_decidable"}.get(disposition, "not_ok")
     shares = {name: (1 - p_defect if name == "ok" else 0.0) for name in CLASSES}
@@ -148,7 +153,7 @@ def _inspected(picture: Picture, n: int, at: datetime, noise: float, kept: bool)
                 "thresholds": {"pass": 0.3, "reject": 0.7},
                 "class_probability": shares,
                 "novelty": None,
-                "optics": {"state": "stable", "signals": {"level": 0.31, "focus": 0.12, "gain": 0.22}},
+                "optics": {"state": "ok", "signals": {"level.jump": 0.31, "level.band": 0.22, "focus.band": 0.12}},
             }
         ],
         "provenance": {"recipe": f"{PRODUCT}@*", "execution_provider": "CPUExecutionProvider"},
@@ -171,7 +176,7 @@ def _inspected(picture: Picture, n: int, at: datetime, noise: float, kept: bool)
         recipe_version=3,
         model_id=MODELS[0],
         model_sha256="0" * 64,
-        drift_state="stable",
+        drift_state="ok",
         keep_probability=1.0,
         supersedes=None,
         answer=json.dumps(answer),
@@ -229,16 +234,18 @@ def _model(model_id: str, dataset_id: str, n: int, at: datetime) -> Model:
     }
     gates: tuple[dict[str, object], ...] = (
         {"name": "better_than_chance", "passed": True, "reason": "AUROC 0.966 (0.916–0.991); it must lie above 0.5"},
-        {"name": "parity", "passed": True, "reason": "exported probabilities differ by at most 2e-07"},
-        {"name": "not_worse_than_champion", "passed": bool(n), "reason": "AUROC changes by +0.030 (+0.004 to +0.058)"},
+        {"name": "has_test_parts", "passed": True, "reason": "the test images show 24 defective and 36 good parts"},
+        {
+            "name": "not_worse_than_champion",
+            "passed": bool(n),
+            "reason": f"AUROC changes by {'+0.030 (+0.004 to +0.058)' if n else '−0.030 (−0.058 to −0.004)'}",
+        },
     )
     return Model(model_id, PRODUCT, f"{n}" * 64, dataset_id, card, gates, (), at)
 
 
 def add_happenings(stores: Stores, at: datetime) -> None:
-    alarm = Alarm(
-        "a1", "press-2", "0", PRODUCT, "lamp_ageing", "cusum level", 1.4, 120, "r", at - timedelta(minutes=40)
-    )
+    alarm = Alarm("a1", "press-2", "0", PRODUCT, "lamp_dim", "level.band", 1.4, 120, "r", at - timedelta(minutes=40))
     loaded = Event("e1", "model_loaded", PRODUCT, {"model": MODELS[0]}, at - timedelta(days=1))
     cleared = Event("e2", "optics_alarm_cleared", "press-2/0", {}, at - timedelta(minutes=22))
     with stores.database.write() as connection:

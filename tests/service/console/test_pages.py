@@ -144,7 +144,7 @@ def test_line_page_says_how_old_it_is(page: Page, line: tuple[str, Stores, list[
     expect(page.get_by_text("Newest record: 3 hours ago")).to_be_visible()
     expect(page.get_by_text("what follows is old")).to_be_visible()
     expect(page.locator(".strip .mark")).to_have_count(len(inspected))
-    expect(page.get_by_text("lamp ageing at press-2, camera 0")).to_be_visible()
+    expect(page.get_by_text("lamp dim at press-2, camera 0")).to_be_visible()
     expect(page.get_by_role("link", name=MODELS[0])).to_be_visible()
 
 
