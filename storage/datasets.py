@@ -8,6 +8,9 @@ from storage.database import from_row, insert_new, to_row
 from storage.records import ConsensusRow, ConsensusRun, Dataset, DatasetItem
 from storage.tables import consensus, consensus_runs, dataset_items, datasets
 
+IMPORTED = "imported"
+"""The method of a settling that stands in for one behind a model that was trained elsewhere."""
+
 
 def store_run(connection: Connection, run: ConsensusRun, rows: Sequence[ConsensusRow]) -> bool:
     """Store a settling with its posteriors; returns whether it was new."""
@@ -24,10 +27,10 @@ def run(connection: Connection, run_id: str) -> ConsensusRun | None:
 
 
 def newest_run(connection: Connection, product: str) -> ConsensusRun | None:
-    """The product's newest settling."""
+    """The product's newest settling; what stands in for one behind an imported model is none."""
     query = (
         select(consensus_runs)
-        .where(consensus_runs.c.product == product)
+        .where(consensus_runs.c.product == product, consensus_runs.c.method != IMPORTED)
         .order_by(consensus_runs.c.settled_at.desc(), consensus_runs.c.id)
         .limit(1)
     )
@@ -56,8 +59,9 @@ def find(connection: Connection, prefix: str) -> list[Dataset]:
 
 
 def newest(connection: Connection, product: str | None = None) -> Dataset | None:
-    """The newest dataset, of a product or of all."""
-    query = select(datasets).order_by(datasets.c.created_at.desc(), datasets.c.id).limit(1)
+    """The newest dataset, of a product or of all; what stands in for one behind an imported model is none."""
+    real = datasets.c.consensus_run.not_in(select(consensus_runs.c.id).where(consensus_runs.c.method == IMPORTED))
+    query = select(datasets).where(real).order_by(datasets.c.created_at.desc(), datasets.c.id).limit(1)
     if product is not None:
         query = query.where(datasets.c.product == product)
     row = connection.execute(query).mappings().first()

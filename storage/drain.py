@@ -1,21 +1,22 @@
 """From the journal to the database and the image store, exactly once."""
 
-import hashlib
-from collections.abc import Callable, Iterator, Sequence
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from sqlalchemy import Connection
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
 
-from storage import happenings, inspections
+from storage import challenges, happenings, inspections, outcomes
 from storage.database import Database
 from storage.images.content import ContentStore
 from storage.journal import Journal, Waiting
-from storage.records import Alarm, Event, Inspection
+from storage.records import Alarm, Challenge, Event, Inspection, Outcome
 
-BATCH = 200
+BATCH = 500
 
 log = structlog.get_logger("drain")
 
@@ -31,55 +32,84 @@ KINDS = {
     "inspection": _Kind(TypeAdapter(Inspection), inspections.store),
     "alarm": _Kind(TypeAdapter(Alarm), happenings.store_alarms),
     "event": _Kind(TypeAdapter(Event), happenings.store_events),
+    "outcome": _Kind(TypeAdapter(Outcome), outcomes.store),
+    "challenge": _Kind(TypeAdapter(Challenge), challenges.store),
 }
 
 
-def encode(kind: str, record: Inspection | Alarm | Event) -> bytes:
-    """The bytes under which a record waits in the journal."""
-    return KINDS[kind].adapter.dump_json(record)
+@dataclass(frozen=True, slots=True)
+class _Decoded:
+    entry: Waiting
+    record: Any
+
+
+def encode(kind: str, record: Inspection | Alarm | Event | Outcome | Challenge) -> bytes:
+    """The bytes under which a record waits in the journal; an inspection's answer lies beside them, in its entry."""
+    without = {"answer"} if kind == "inspection" else None
+    return KINDS[kind].adapter.dump_json(record, exclude=without)
+
+
+def decode(entry: Waiting) -> Any:
+    """The record of an entry.
+
+    Raises KeyError where its kind is unknown, ValueError where it can't be read.
+    """
+    found = entry.record
+    if entry.kind == "inspection":
+        answer = json.dumps((entry.answer or b"").decode(), ensure_ascii=False)
+        found = b'%s,"answer":%s}' % (found[:-1], answer.encode())
+    return KINDS[entry.kind].adapter.validate_json(found)
 
 
 def drain_once(journal: Journal, database: Database, images: ContentStore) -> int:
-    """Move the oldest waiting entries; returns how many were moved.
+    """Move the oldest waiting entries; returns how many were moved, BATCH at most, fewer where their images are large.
 
     The order makes it exactly once whatever dies: images first and durable, then one transaction that skips what
-    is there already (unique ids), only then is the journal told to let go.
+    is there already (unique ids), only then is the journal told to let go. An entry that nobody can read, or that the
+    database refuses, is set aside: one must not hold up the rest.
 
-    Raises DatabaseUnavailable, OSError.
+    Raises DatabaseUnavailable, JournalBroken, OSError.
     """
     batch = journal.waiting(BATCH)
     if not batch:
         return 0
-    records, unreadable = _decoded(batch)
-    images.put_all(data for entry_id, _, _ in records for data in _whole_images(journal, entry_id))
-    with database.write() as connection:
-        for name, kind in KINDS.items():
-            kind.store(connection, [record for _, found, record in records if found == name])
-    journal.mark_drained([entry_id for entry_id, _, _ in records])
-    if unreadable:
-        journal.set_aside(unreadable)
+    decoded, refused = _decoded(batch)
+    images.put_known((sha256, data) for found in decoded for sha256, data in found.entry.blobs.items())
+    refused |= _store(database, decoded)
+    journal.mark_drained([entry.id for entry in batch if entry.id not in refused])
+    if refused:
+        journal.set_aside(sorted(refused))
     return len(batch)
 
 
-def _decoded(batch: list[Waiting]) -> tuple[list[tuple[str, str, Any]], list[str]]:
-    """(id, kind, record) of each entry, and the ids of those that nobody can read: one must not hold up the rest."""
-    records, unreadable = [], []
+def _decoded(batch: list[Waiting]) -> tuple[list[_Decoded], set[str]]:
+    """The records, and the ids of entries that nobody can read."""
+    decoded, unreadable = [], set()
     for entry in batch:
         try:
-            records.append((entry.id, entry.kind, KINDS[entry.kind].adapter.validate_json(entry.record)))
-        except (KeyError, ValidationError) as error:
+            decoded.append(_Decoded(entry, decode(entry)))
+        except (KeyError, ValueError) as error:
             log.error("journal_entry_unreadable", id=entry.id, kind=entry.kind, reason=str(error))
-            unreadable.append(entry.id)
-    return records, unreadable
+            unreadable.add(entry.id)
+        if entry.damaged:
+            log.error("journal_images_damaged", id=entry.id, sha256=entry.damaged)
+    return decoded, unreadable
 
 
-def _whole_images(journal: Journal, entry_id: str) -> Iterator[bytes]:
-    """The entry's images; one that the disk has damaged is reported, and the record goes on without it."""
+def _store(database: Database, decoded: list[_Decoded]) -> set[str]:
+    """Store the records in one transaction; returns the ids of those that the database refuses for what is in them."""
     try:
-        for sha256, data in journal.blobs(entry_id):
-            if hashlib.sha256(data).hexdigest() == sha256:
-                yield data
-            else:
-                log.error("journal_image_damaged", id=entry_id, sha256=sha256)
-    except FileNotFoundError as error:
-        log.error("journal_image_missing", id=entry_id, reason=str(error))
+        with database.write() as connection:
+            for name, kind in KINDS.items():
+                kind.store(connection, [found.record for found in decoded if found.entry.kind == name])
+    except (StatementError, OverflowError) as error:
+        # Such as a NUL in a text for PostgreSQL. Other errors are the database's own: they pass, or a person is needed.
+        if isinstance(error, DBAPIError) and not isinstance(error, DataError | IntegrityError):
+            raise
+        if len(decoded) > 1:
+            half = len(decoded) // 2
+            return _store(database, decoded[:half]) | _store(database, decoded[half:])
+        entry = decoded[0].entry
+        log.error("journal_entry_refused", id=entry.id, kind=entry.kind, reason=str(error))
+        return {entry.id}
+    return set()

@@ -9,6 +9,14 @@ from storage.records import Model, Promotion, Recipe
 from storage.tables import models, promotions, recipes
 
 
+class RecipeChanged(RuntimeError):
+    """Somebody else wrote this version of a recipe at the same time."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__(f"somebody else wrote version {recipe.version} of recipe {recipe.product}@{recipe.station}")
+        self.remedy = "look at it with `loupe recipe show`, then write yours again"
+
+
 def store(connection: Connection, model: Model) -> bool:
     """Store a model version; returns whether it was new. One made again keeps its file and takes the new gates."""
     if insert_new(connection, models, [to_row(model)]):
@@ -54,8 +62,12 @@ def champions(connection: Connection) -> dict[str, Promotion]:
 
 
 def add_recipe(connection: Connection, recipe: Recipe) -> None:
-    """Add a version of a recipe."""
-    connection.execute(insert(recipes).values(to_row(recipe)))
+    """Add a version of a recipe.
+
+    Raises RecipeChanged.
+    """
+    if not insert_new(connection, recipes, [to_row(recipe)]):
+        raise RecipeChanged(recipe)
 
 
 def newest_recipes(connection: Connection) -> dict[tuple[str, str], Recipe]:
@@ -63,6 +75,16 @@ def newest_recipes(connection: Connection) -> dict[tuple[str, str], Recipe]:
     query = select(recipes).order_by(recipes.c.version)
     found = (from_row(Recipe, row) for row in connection.execute(query).mappings())
     return {(recipe.product, recipe.station): recipe for recipe in found}
+
+
+def recipe_history(connection: Connection, product: str, station: str) -> list[Recipe]:
+    """All versions of one recipe, newest first."""
+    query = (
+        select(recipes)
+        .where(recipes.c.product == product, recipes.c.station == station)
+        .order_by(recipes.c.version.desc())
+    )
+    return [from_row(Recipe, row) for row in connection.execute(query).mappings()]
 
 
 def recipe_for(recipes_by_place: dict[tuple[str, str], Recipe], product: str, station: str) -> Recipe | None:

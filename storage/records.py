@@ -166,6 +166,10 @@ class Recipe:
     """Share of the good parts whose image is kept; everything else is always kept."""
     created_by: str
     created_at: datetime
+    expected_views: tuple[str, ...] = ()
+    """Names of the views that make a part; empty: every request is a part of its own."""
+    challenge_every_h: float | None = None
+    """Hours after which a station without a passed challenge is no longer ready; None: never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +218,57 @@ class Inspection:
     """The body that was sent, byte for byte (UTF-8 JSON)."""
     captured_at: datetime | None
     received_at: datetime
+    is_partial: bool = False
+    """A view was missing when it was decided."""
     views: tuple[View, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A person's word on an inspection, such as after a recheck; append-only."""
+
+    id: str
+    """Made by whoever submits, so that sending twice stores once."""
+    result_id: str
+    disposition: str
+    class_name: str | None
+    """What was found on the part; None where nobody said."""
+    comment: str
+    decided_by: str
+    decided_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """A part with a known answer sent through the whole system, and whether it was told."""
+
+    id: str
+    station: str
+    product: str
+    result_id: str
+    expected: str
+    """`ok` or `not_ok`."""
+    expected_class: str | None
+    evaluation: str
+    class_name: str | None
+    passed: bool
+    reason: str
+    challenged_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The process to which a station belongs; without a time: observers note by their own clock when `beat` moved."""
+
+    station: str
+    owner: str
+    """Empty: given back, anyone may take it at once."""
+    address: str
+    """Where the owner takes requests for the station."""
+    token: int
+    """One more with every change of owner: what an older token wrote late can be told from what holds."""
+    beat: int
+    """One more with every sign of life of the owner."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    false,
 )
 
 from storage.records import ImageClass
@@ -219,6 +220,8 @@ recipes = Table(
     Column("keep_ok_share", Float, nullable=False),
     Column("created_by", String, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    Column("expected_views", JsonTuple, nullable=False),
+    Column("challenge_every_h", Float),
 )
 
 inspections = Table(
@@ -246,6 +249,8 @@ inspections = Table(
     Column("answer", Text, nullable=False),
     Column("captured_at", UtcDateTime),
     Column("received_at", UtcDateTime, nullable=False, index=True),
+    # The default is for rows of before the column: SQLite could only drop it by copying the whole table.
+    Column("is_partial", Boolean, nullable=False, server_default=false()),
     Index(None, "station", "received_at"),
     Index(None, "station", "trigger_id"),
 )
@@ -265,6 +270,46 @@ views = Table(
     Column("p_defect", Float),
     Column("novelty", Float),
     Column("signals", JSON, nullable=False),
+)
+
+# No foreign key: the records of several machines arrive in any order.
+outcomes = Table(
+    "outcomes",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("result_id", String, nullable=False, index=True),
+    Column("disposition", String, nullable=False),
+    Column("class_name", String),
+    Column("comment", Text, nullable=False),
+    Column("decided_by", String, nullable=False),
+    Column("decided_at", UtcDateTime, nullable=False),
+)
+
+challenges = Table(
+    "challenges",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("station", String, nullable=False),
+    Column("product", String, nullable=False),
+    Column("result_id", String, nullable=False),
+    Column("expected", String, nullable=False),
+    Column("expected_class", String),
+    Column("evaluation", String, nullable=False),
+    Column("class_name", String),
+    Column("passed", Boolean, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("challenged_at", UtcDateTime, nullable=False),
+    Index(None, "station", "challenged_at"),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("station", String, primary_key=True),
+    Column("owner", String, nullable=False),
+    Column("address", String, nullable=False),
+    Column("token", Integer, nullable=False),
+    Column("beat", Integer, nullable=False),
 )
 
 alarms = Table(

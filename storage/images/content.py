@@ -48,11 +48,18 @@ class ContentStore:
 
         Raises ImageStoreUnavailable, OSError.
         """
+        return self.put_known((hashlib.sha256(data).hexdigest(), data) for data in objects)
+
+    def put_known(self, objects: Iterable[tuple[str, bytes]]) -> list[str]:
+        """As `put_all`, for bytes whose SHA-256 is known already: (hash, bytes); it is not computed again.
+
+        Raises ImageStoreUnavailable, OSError.
+        """
         hashes = []
-        for data in objects:
-            hashes.append(hashlib.sha256(data).hexdigest())
-            with self._reporting():
-                self._write(_key(hashes[-1]), data)
+        with self._reporting():
+            for sha256, data in objects:
+                self._write(_key(sha256), data)
+                hashes.append(sha256)
         self._settle([_key(sha256) for sha256 in hashes])
         return hashes
 

@@ -8,12 +8,16 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from storage.journal import Entry, Journal
 
 THREADS = 3
+SEGMENT_BYTES = 256 << 10
+"""Small, so that segments come to be used again while it lives."""
+RESERVE_BYTES = 1 << 20
+DAY = timedelta(hours=24)
 
 RecordOf = Callable[[str, str], bytes]
 """(entry id, SHA-256 of its image) -> record"""
@@ -21,6 +25,10 @@ RecordOf = Callable[[str, str], bytes]
 
 def blob_of(entry_id: str) -> bytes:
     return entry_id.encode() * 2000
+
+
+def open_journal(folder: Path) -> Journal:
+    return Journal(folder, reserve_bytes=RESERVE_BYTES, segment_bytes=SEGMENT_BYTES)
 
 
 def append_for_ever(journal: Journal, thread: int, record_of: RecordOf) -> None:
@@ -31,16 +39,20 @@ def append_for_ever(journal: Journal, thread: int, record_of: RecordOf) -> None:
         sha256 = hashlib.sha256(data).hexdigest()
         record = record_of(entry_id, sha256)
         at = datetime.now(UTC)
-        journal.append(
-            Entry(entry_id, "inspection", record, at, key=entry_id, digest="d", answer=b"{}", blobs={sha256: data})
-        )
+        journal.append(Entry(entry_id, "inspection", record, at, {entry_id: "d"}, b"{}", {sha256: data}))
         os.write(1, f"{entry_id}\n".encode())  # one call, so that lines of several threads never mix
         n += 1
+
+
+def tidy_for_ever(journal: Journal) -> None:
+    while True:
+        journal.tidy(datetime.now(UTC), DAY)
 
 
 def start(journal: Journal, record_of: RecordOf) -> None:
     for thread in range(THREADS):
         threading.Thread(target=append_for_ever, args=(journal, thread, record_of), daemon=True).start()
+    threading.Thread(target=tidy_for_ever, args=(journal,), daemon=True).start()
 
 
 def drain_for_ever(journal: Journal, database_url: str, image_store: str) -> None:
@@ -61,7 +73,7 @@ def drain_for_ever(journal: Journal, database_url: str, image_store: str) -> Non
 
 
 if __name__ == "__main__":
-    opened = Journal(Path(sys.argv[1]))
+    opened = open_journal(Path(sys.argv[1]))
     if sys.argv[2:]:
         drain_for_ever(opened, *sys.argv[2:])
     start(opened, lambda entry_id, sha256: b"{}")

@@ -7,6 +7,7 @@ from typing import Any
 
 from storage.records import (
     Alarm,
+    Challenge,
     ConsensusRow,
     ConsensusRun,
     Dataset,
@@ -19,7 +20,9 @@ from storage.records import (
     Key,
     Label,
     LabelBook,
+    Lease,
     Model,
+    Outcome,
     Promotion,
     Recipe,
     View,
@@ -126,6 +129,8 @@ def recipe(version: int = 1, **changes: Any) -> Recipe:
         keep_ok_share=0.05,
         created_by="mira",
         created_at=NOW,
+        expected_views=("top", "side"),
+        challenge_every_h=12.5,
     )
     return replace(found, **changes)
 
@@ -172,9 +177,35 @@ def inspection(result_id: str = "r1", **changes: Any) -> Inspection:
         answer='{"result_code": 1, "reasons": ["“über” limit"]}',
         captured_at=NOW,
         received_at=later(0.5),
+        is_partial=True,
         views=(view(result_id, "0"), view(result_id, "1")),
     )
     return replace(found, **changes)
+
+
+def outcome(outcome_id: str = "outcome-1", **changes: Any) -> Outcome:
+    return replace(Outcome(outcome_id, "r1", "rework", "dent", "on the “rim”", "mira", NOW), **changes)
+
+
+def challenge(challenge_id: str = "challenge-1", **changes: Any) -> Challenge:
+    found = Challenge(
+        id=challenge_id,
+        station="press-1",
+        product=PRODUCT,
+        result_id="r1",
+        expected="not_ok",
+        expected_class="scratch",
+        evaluation="not_ok",
+        class_name="dent",
+        passed=False,
+        reason="dent instead of scratch",
+        challenged_at=NOW,
+    )
+    return replace(found, **changes)
+
+
+def lease(station: str = "press-1", **changes: Any) -> Lease:
+    return replace(Lease(station, "host-a", "http://10.0.0.7:8480", 3, 41), **changes)
 
 
 def alarm(alarm_id: str = "alarm-1", **changes: Any) -> Alarm:
@@ -194,3 +225,61 @@ def key(key_id: str = "key-1", **changes: Any) -> Key:
 def job(job_id: str = "job-1", **changes: Any) -> Job:
     found = Job(job_id, "retrain", {"product": PRODUCT}, "queued", {}, NOW, None, None)
     return replace(found, **changes)
+
+
+# In an order that foreign keys allow; a sparse record beside a full one where a field may be empty.
+RECORDS: list[tuple[str, list[Any]]] = [
+    ("images", [image(), image("2.png", lot=None, captured_at=None)]),
+    ("label_books", [book()]),
+    (
+        "labels",
+        [
+            label(),
+            label("sparse", also=(), severity=None, region=None, comment="", seconds=None, judged_at=None),
+        ],
+    ),
+    ("consensus_runs", [run()]),
+    ("consensus", [consensus_row()]),
+    ("datasets", [dataset()]),
+    ("dataset_items", [dataset_item()]),
+    ("models", [model(), model("bb22", gates=(), challenge=())]),
+    ("promotions", [promotion(seq=1)]),
+    (
+        "recipes",
+        [
+            recipe(),
+            recipe(2, class_disposition={}, deadline_ms=None, expected_views=(), challenge_every_h=None),
+        ],
+    ),
+    (
+        "inspections",
+        [
+            inspection(views=()),
+            inspection(
+                "sparse",
+                part_id=None,
+                lot=None,
+                reasons=(),
+                model_id=None,
+                model_sha256=None,
+                captured_at=None,
+                is_partial=False,
+                views=(),
+            ),
+        ],
+    ),
+    (
+        "views",
+        [
+            view(),
+            view("sparse", width=None, height=None, class_name=None, p_defect=None, novelty=None, signals={}),
+        ],
+    ),
+    ("outcomes", [outcome(), outcome("sparse", class_name=None, comment="")]),
+    ("challenges", [challenge(), challenge("sparse", expected_class=None, class_name=None)]),
+    ("leases", [lease(), lease("sparse", owner="", address="")]),
+    ("alarms", [alarm()]),
+    ("events", [event(), event("sparse", detail={})]),
+    ("keys", [key(), key("sparse", revoked_at=None)]),
+    ("jobs", [job(), job("ended", state="done", started_at=NOW, finished_at=later(9))]),
+]

@@ -31,53 +31,6 @@ from tests.storage import samples
 ROOT = Path(__file__).parents[2]
 MIGRATE = "import sys; from storage.database import *; ensure_schema(open_database(sys.argv[1]))"
 
-# In an order that foreign keys allow; a sparse record beside a full one where a field may be empty.
-RECORDS: list[tuple[str, list[Any]]] = [
-    ("images", [samples.image(), samples.image("2.png", lot=None, captured_at=None)]),
-    ("label_books", [samples.book()]),
-    (
-        "labels",
-        [
-            samples.label(),
-            samples.label("sparse", also=(), severity=None, region=None, comment="", seconds=None, judged_at=None),
-        ],
-    ),
-    ("consensus_runs", [samples.run()]),
-    ("consensus", [samples.consensus_row()]),
-    ("datasets", [samples.dataset()]),
-    ("dataset_items", [samples.dataset_item()]),
-    ("models", [samples.model(), samples.model("bb22", gates=(), challenge=())]),
-    ("promotions", [samples.promotion(seq=1)]),
-    ("recipes", [samples.recipe(), samples.recipe(2, class_disposition={}, deadline_ms=None)]),
-    (
-        "inspections",
-        [
-            samples.inspection(views=()),
-            samples.inspection(
-                "sparse",
-                part_id=None,
-                lot=None,
-                reasons=(),
-                model_id=None,
-                model_sha256=None,
-                captured_at=None,
-                views=(),
-            ),
-        ],
-    ),
-    (
-        "views",
-        [
-            samples.view(),
-            samples.view("sparse", width=None, height=None, class_name=None, p_defect=None, novelty=None, signals={}),
-        ],
-    ),
-    ("alarms", [samples.alarm()]),
-    ("events", [samples.event(), samples.event("sparse", detail={})]),
-    ("keys", [samples.key(), samples.key("sparse", revoked_at=None)]),
-    ("jobs", [samples.job(), samples.job("ended", state="done", started_at=samples.NOW, finished_at=samples.later(9))]),
-]
-
 
 def test_the_migrations_make_exactly_the_tables(database: Database) -> None:
     with database.read() as connection:
@@ -99,7 +52,7 @@ def test_ensuring_the_schema_twice_keeps_what_is_stored(database: Database) -> N
     with database.write() as connection:
         insert_new(connection, tables.alarms, [to_row(samples.alarm())])
     ensure_schema(database)
-    assert migrate(database) == ("0001", "0001")
+    assert migrate(database) == ("0002", "0002")
     with database.read() as connection:
         assert len(connection.execute(select(tables.alarms)).all()) == 1
 
@@ -203,7 +156,7 @@ def test_writers_wait_for_each_other_when_they_read_first(database: Database) ->
 
 
 def test_every_record_has_a_table_of_its_fields() -> None:
-    by_table = {name: type(records[0]) for name, records in RECORDS}
+    by_table = {name: type(records[0]) for name, records in samples.RECORDS}
     assert set(by_table) == set(tables.metadata.tables)
     for name, cls in by_table.items():
         views_apart = {"views"} if cls is Inspection else set()
@@ -211,7 +164,7 @@ def test_every_record_has_a_table_of_its_fields() -> None:
 
 
 def test_records_come_back_as_they_went_in(database: Database) -> None:
-    for name, records in RECORDS:
+    for name, records in samples.RECORDS:
         table = tables.metadata.tables[name]
         with database.write() as connection:
             if name == "views":  # the inspections that they belong to

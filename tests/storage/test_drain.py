@@ -5,25 +5,28 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import pytest
 from sqlalchemy import func, select
 
-from storage import happenings, inspections, tables
+from storage import challenges, happenings, inspections, outcomes, tables
 from storage.database import Database, DatabaseUnavailable, ensure_schema, open_database
-from storage.drain import BATCH, KINDS, drain_once, encode
+from storage.drain import BATCH, decode, drain_once, encode
 from storage.images import open_image_store
 from storage.images.content import ContentStore, ImageStoreUnavailable
 from storage.journal import Entry, Journal
 from storage.records import Inspection
 from tests.storage import samples
-from tests.storage.appender import blob_of
+from tests.storage.appender import blob_of, open_journal
 
 ROOT = Path(__file__).parents[2]
 IMAGES = (b"left image", b"right image")
 HASHES = tuple(hashlib.sha256(data).hexdigest() for data in IMAGES)
+BY_HASH = MappingProxyType(dict(zip(HASHES, IMAGES, strict=True)))
 
 
 @pytest.fixture
@@ -48,17 +51,16 @@ def inspected(result_id: str = "r1") -> Inspection:
     return samples.inspection(result_id, views=views)
 
 
-def append(journal: Journal, record: Inspection) -> None:
+def append(journal: Journal, record: Inspection, blobs: Mapping[str, bytes] = BY_HASH) -> None:
     journal.append(
         Entry(
             record.result_id,
             "inspection",
             encode("inspection", record),
             record.received_at,
-            key=record.result_id,
-            digest="d",
+            {record.result_id: "d"},
             answer=record.answer.encode(),
-            blobs=dict(zip(HASHES, IMAGES, strict=True)),
+            blobs=blobs,
         )
     )
 
@@ -89,10 +91,26 @@ def test_everything_arrives_once_and_as_it_was(journal: Journal, database: Datab
     assert_all_there_once(database, images)
 
 
-@pytest.mark.parametrize("record", [samples.inspection(), samples.alarm(), samples.event()])
-def test_a_record_waits_in_the_journal_without_loss(record: object) -> None:
+@pytest.mark.parametrize(
+    "record", [samples.inspection(), samples.alarm(), samples.event(), samples.outcome(), samples.challenge()]
+)
+def test_a_record_waits_in_the_journal_without_loss(journal: Journal, record: Any) -> None:
     kind = type(record).__name__.lower()
-    assert KINDS[kind].adapter.validate_json(encode(kind, record)) == record  # type: ignore[arg-type]
+    answer = record.answer.encode() if kind == "inspection" else None
+    journal.append(Entry("1", kind, encode(kind, record), samples.NOW, answer=answer))
+    (waiting,) = journal.waiting(9)
+    assert decode(waiting) == record
+    assert b"answer" not in waiting.record, "an answer is long; it is kept once"
+
+
+def test_every_kind_of_record_reaches_its_table(journal: Journal, database: Database, images: ContentStore) -> None:
+    outcome, challenge = samples.outcome(), samples.challenge()
+    journal.append(Entry("1", "outcome", encode("outcome", outcome), samples.NOW))
+    journal.append(Entry("2", "challenge", encode("challenge", challenge), samples.NOW))
+    assert drain_once(journal, database, images) == 2
+    with database.read() as connection:
+        assert outcomes.of_inspection(connection, outcome.result_id) == [outcome]
+        assert challenges.latest(connection) == {challenge.station: challenge}
 
 
 def test_more_than_a_batch_takes_several_rounds(journal: Journal, database: Database, images: ContentStore) -> None:
@@ -109,7 +127,7 @@ def test_dying_between_images_and_records_doubles_nothing(
 ) -> None:
     journal = Journal(folder)
     fill(journal)
-    images.put_all(data for waiting in journal.waiting(BATCH) for _, data in journal.blobs(waiting.id))
+    images.put_all(data for waiting in journal.waiting(BATCH) for data in waiting.blobs.values())
     journal.close()
     journal = Journal(folder)
     assert drain_once(journal, database, images) == 4
@@ -180,7 +198,7 @@ def test_a_process_killed_while_draining_delivers_each_part_once(
         promised += child.stdout.readlines()
         child.wait()
         child.stdout.close()
-    journal, images = Journal(folder), open_image_store(store)
+    journal, images = open_journal(folder), open_image_store(store)
     while drain_once(journal, database, images):
         pass
     journal.close()
@@ -196,24 +214,75 @@ def test_a_process_killed_while_draining_delivers_each_part_once(
 
 
 def test_an_entry_that_nobody_can_read_is_set_aside_and_the_others_go_on(
-    journal: Journal, database: Database, images: ContentStore
+    journal: Journal, folder: Path, database: Database, images: ContentStore
 ) -> None:
-    journal.append(Entry("broken", "inspection", b'{"signals": null}', samples.NOW))
+    unreadable = {
+        "empty": b"",
+        "broken": b'{"signals": null}',
+        "list": b"[1]",
+        "text": b"\xff\xfe",
+        "not an answer": b"{}",
+    }
+    for name, record in unreadable.items():
+        journal.append(
+            Entry(name, "inspection", record, samples.NOW, answer=b"\xff" if name == "not an answer" else None)
+        )
     journal.append(Entry("stranger", "kind of another version", b"{}", samples.NOW))
     fill(journal)
     drain_once(journal, database, images)
     assert_all_there_once(database, images)
     assert journal.waiting_count == 0
     assert drain_once(journal, database, images) == 0
+    assert (folder / "aside" / "broken" / "record").read_bytes() == b'{"signals": null}'
+    assert len(list((folder / "aside").iterdir())) == 6
+
+
+def test_a_record_that_the_database_refuses_is_set_aside_and_the_others_go_on(
+    journal: Journal, database: Database, images: ContentStore
+) -> None:
+    # Times without a zone and numbers beyond 64 bits are refused by both, a NUL in a text by PostgreSQL.
+    naive = encode("event", samples.event("naive")).replace(b"Z", b"")
+    large = encode("inspection", samples.inspection("large", result_code=2**70))
+    nul = encode("event", samples.event("nul", subject="a\0b"))
+    for n in range(5):
+        append(journal, samples.inspection(f"before-{n}"), {})
+    journal.append(Entry("naive", "event", naive, samples.NOW), Entry("large", "inspection", large, samples.NOW))
+    journal.append(Entry("nul", "event", nul, samples.NOW))
+    fill(journal)
+    while drain_once(journal, database, images):
+        pass
+    with database.read() as connection:
+        stored = {i.result_id for i in inspections.latest(connection, 100)}
+        events = {e.id for e in happenings.latest_events(connection, 100)}
+    assert stored == {"r1", "r2", *(f"before-{n}" for n in range(5))}
+    assert events - {"nul"} == {samples.event().id}
+    assert ("nul" in events) == (database.engine.dialect.name == "sqlite")
+    assert journal.waiting_count == 0
+
+
+def test_a_schema_that_is_missing_sets_nothing_aside(
+    journal: Journal, folder: Path, images: ContentStore, tmp_path: Path
+) -> None:
+    fill(journal)
+    empty = open_database(f"sqlite:///{tmp_path / 'empty.db'}")
+    with pytest.raises(DatabaseUnavailable):
+        drain_once(journal, empty, images)
+    empty.close()
+    assert journal.waiting_count == 4
+    assert not (folder / "aside").exists()
 
 
 def test_a_record_goes_on_without_an_image_that_the_disk_has_damaged(
-    journal: Journal, folder: Path, database: Database, images: ContentStore
+    folder: Path, database: Database, images: ContentStore
 ) -> None:
+    journal = Journal(folder)
     append(journal, inspected("r1"))
-    segment = next((folder / "segments").glob("*.seg"))
-    segment.write_bytes(b"LEFT" + segment.read_bytes()[4:])
+    journal.close()
+    (segment,) = (path for path in folder.glob("segments/*.seg") if IMAGES[0] in path.read_bytes())
+    segment.write_bytes(segment.read_bytes().replace(IMAGES[0], b"LEFT image"))
+    journal = Journal(folder)
     drain_once(journal, database, images)
     with database.read() as connection:
         assert inspections.find(connection, "r1") == inspected("r1")
     assert [images.has(sha256) for sha256 in HASHES] == [False, True]
+    journal.close()

@@ -1,55 +1,45 @@
 import hashlib
-import os
-import random
-import signal
+import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from storage.journal import SEGMENT_BYTES, Answered, Entry, Journal, JournalBroken, JournalLocked, JournalUnusable
-from tests.storage.appender import blob_of
+from storage.journal import Answered, Entry, Journal, JournalBroken, JournalLocked, JournalUnusable, Waiting
+from storage.journal.journal import INDEX_MAX
 from tests.storage.samples import NOW, later
 
 ROOT = Path(__file__).parents[2]
 DAY = timedelta(hours=24)
-
-FULL_DISK = """
-import resource, sys
-from pathlib import Path
-from storage.journal import Journal, JournalBroken
-from tests.storage.test_journal import entry
-
-journal = Journal(Path(sys.argv[1]))
-journal.append(entry("before", b"b" * 5000))
-# A file that may not grow is, to the writer, a full disk: writes come back short, then fail.
-resource.setrlimit(resource.RLIMIT_FSIZE, (9000, resource.RLIM_INFINITY))
-for blob in (b"x" * 50_000, b""):
-    try:
-        journal.append(entry("refused", blob))
-    except JournalBroken as error:
-        print("broken:", error.remedy)
-resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-journal.append(entry("after", b"a" * 50_000))
-print([(w.id, [len(b) for _, b in journal.blobs(w.id)], journal.waiting_count) for w in journal.waiting(9)])
-print([data[:1] for w in journal.waiting(9) for _, data in journal.blobs(w.id)])
-journal.close()
-"""
+SEGMENT = 64 << 10
 
 
 def entry(entry_id: str, *blobs: bytes, **fields: object) -> Entry:
     by_hash = {hashlib.sha256(data).hexdigest(): data for data in blobs}
-    return Entry(entry_id, "event", b"{}", **{"written_at": NOW, "blobs": by_hash, **fields})  # type: ignore[arg-type]
+    return replace(Entry(entry_id, "event", b"{}", NOW, blobs=by_hash), **fields)  # type: ignore[arg-type]
 
 
-def segments(folder: Path) -> list[str]:
-    return sorted(path.name for path in (folder / "segments").iterdir())
+def answered(entry_id: str, *keys: str, answer: bytes = b"body", **fields: object) -> Entry:
+    return entry(entry_id, keys=dict.fromkeys(keys, "d"), answer=answer, **fields)
+
+
+def opened(folder: Path, *, segments: int = 4) -> Journal:
+    return Journal(folder, reserve_bytes=segments * SEGMENT, segment_bytes=SEGMENT)
+
+
+def ids(found: list[Waiting]) -> list[str]:
+    return [w.id for w in found]
+
+
+def tidy(journal: Journal, times: int = 1) -> None:
+    for _ in range(times):
+        journal.tidy(NOW, DAY)
 
 
 @pytest.fixture
@@ -59,87 +49,267 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def journal(folder: Path) -> Iterator[Journal]:
-    opened = Journal(folder)
-    yield opened
-    opened.close()
-
-
-def images_of(journal: Journal, entry_id: str) -> list[bytes]:
-    return [data for _, data in journal.blobs(entry_id)]
+    found = opened(folder)
+    yield found
+    found.close()
 
 
 def test_what_was_appended_is_there_after_a_restart(folder: Path) -> None:
-    journal = Journal(folder)
-    journal.append(entry("1", b"left", b"right", key="k", digest="d", answer=b"body"))
-    journal.append(entry("2"))
+    journal = opened(folder)
+    first = answered("1", "k", "l", blobs={"left": b"\0left", "right": b"right"}, written_at=later(0.25))
+    journal.append(first)
+    journal.append(entry("2", kind="alarm", record=b"\xffany bytes"))
+    expected = [
+        Waiting("1", "event", b"{}", b"body", later(0.25), first.keys, first.blobs),
+        Waiting("2", "alarm", b"\xffany bytes", None, NOW, {}, {}),
+    ]
+    assert journal.waiting(10) == expected
     journal.close()
-    journal = Journal(folder)
-    assert [(w.id, w.kind, w.record) for w in journal.waiting(10)] == [("1", "event", b"{}"), ("2", "event", b"{}")]
-    hashes = [hashlib.sha256(data).hexdigest() for data in (b"left", b"right")]
-    assert list(journal.blobs("1")) == list(zip(hashes, (b"left", b"right"), strict=True))
-    assert journal.answered("k", NOW) == Answered("d", b"body")
+    journal = opened(folder)
+    assert journal.waiting(10) == expected
+    assert journal.answered("l", NOW) == Answered("1", "d", b"body")
+    assert journal.find("1") == b"body"
     assert journal.waiting_count == 2
     journal.close()
 
 
-def test_appends_of_many_threads_are_committed_in_groups(journal: Journal) -> None:
-    def append(thread: int) -> None:
-        for n in range(25):
-            journal.append(entry(f"{thread}-{n}", f"{thread}-{n}".encode()))
-            # What append has returned from is there for every other thread.
-            assert journal.find(f"{thread}-{n}") == b"answer" or journal.find(f"{thread}-{n}") is None
-            assert images_of(journal, f"{thread}-{n}") == [f"{thread}-{n}".encode()]
+def test_entries_of_one_append_are_there_together(journal: Journal) -> None:
+    journal.append(entry("1"), entry("2", b"image"), entry("3"))
+    journal.append()
+    assert ids(journal.waiting(10)) == ["1", "2", "3"]
+    journal.mark_drained(["2"])
+    assert ids(journal.waiting(10)) == ["1", "3"]
+    assert journal.waiting_count == 2
 
-    with ThreadPoolExecutor(16) as pool:
-        for future in [pool.submit(append, thread) for thread in range(16)]:
+
+def test_threads_that_append_drain_and_tidy_at_once_lose_and_double_nothing(journal: Journal) -> None:
+    done = threading.Event()
+    drained: list[str] = []
+
+    def append(thread: int) -> None:
+        for n in range(60):
+            name = f"{thread}-{n}"
+            journal.append(answered(name, name, blobs={"h": name.encode() * 2000}))
+            found = journal.answered(name, NOW)
+            assert found is not None, "what append has returned from is there for every thread"
+            assert found.entry_id == name
+
+    def tidying() -> None:
+        while not done.is_set():
+            tidy(journal)
+
+    def draining() -> None:
+        while not done.is_set() or journal.waiting_count:
+            batch = journal.waiting(10)
+            assert all(w.blobs["h"] == w.id.encode() * 2000 for w in batch)
+            drained.extend(ids(batch))
+            journal.mark_drained(ids(batch))
+
+    with ThreadPoolExecutor(8) as pool:
+        background = [pool.submit(tidying), pool.submit(draining)]
+        appends = [pool.submit(append, thread) for thread in range(6)]
+        for future in appends:
+            future.exception()
+        done.set()
+        for future in [*appends, *background]:
             future.result()
-    waiting = journal.waiting(1000)
-    assert len(waiting) == journal.waiting_count == 400
-    for thread in range(16):
-        own = [w.id for w in waiting if w.id.startswith(f"{thread}-")]
-        assert own == [f"{thread}-{n}" for n in range(25)], "entries of one thread keep their order"
+    assert len(drained) == 360
+    for thread in range(6):
+        own = [name for name in drained if name.startswith(f"{thread}-")]
+        assert own == [f"{thread}-{n}" for n in range(60)], "entries of one thread keep their order"
 
 
 def test_the_oldest_entries_are_drained_first(journal: Journal) -> None:
     for n in range(5):
         journal.append(entry(str(n)))
-    assert [w.id for w in journal.waiting(2)] == ["0", "1"]
-    journal.mark_drained(["0", "1"])
-    assert [w.id for w in journal.waiting(2)] == ["2", "3"]
+    assert ids(journal.waiting(2)) == ["0", "1"]
+    journal.mark_drained(["1"])
+    assert ids(journal.waiting(2)) == ["0", "2"]
+    journal.mark_drained(["0"])
+    assert ids(journal.waiting(9)) == ["2", "3", "4"]
     assert journal.waiting_count == 3
 
 
-def test_an_answer_is_given_again_within_the_window_only(journal: Journal) -> None:
-    journal.append(entry("1", key="k", digest="d", answer=b"body"))
-    assert journal.answered("k", later(-1)) == Answered("d", b"body")
-    assert journal.answered("k", NOW) == Answered("d", b"body")
+@pytest.mark.parametrize("is_indexed", [False, True])
+def test_an_answer_is_given_again_within_the_window_only(journal: Journal, is_indexed: bool) -> None:
+    journal.append(answered("1", "k"), entry("without answer", keys={"other": "d"}))
+    tidy(journal, int(is_indexed))
+    assert journal.answered("k", later(-1)) == Answered("1", "d", b"body")
+    assert journal.answered("k", NOW) == Answered("1", "d", b"body")
     assert journal.answered("k", later(0.001)) is None
     assert journal.answered("other", later(-1)) is None
+    assert journal.find("without answer") is None
 
 
-def test_the_latest_answer_under_a_key_holds(journal: Journal) -> None:
-    journal.append(entry("1", key="k", digest="d", answer=b"fail-safe", written_at=later(5)))
-    journal.append(entry("2", key="k", digest="d", answer=b"late", written_at=NOW))  # a clock that was set back
-    assert journal.answered("k", NOW) == Answered("d", b"late")
+@pytest.mark.parametrize("indexed", [0, 1, 2])
+def test_the_newest_answer_under_a_key_holds(journal: Journal, indexed: int) -> None:
+    journal.append(answered("1", "k", answer=b"processing", written_at=later(5)))
+    tidy(journal, int(indexed > 0))
+    journal.append(answered("2", "k", "l", answer=b"final"))  # a clock that was set back
+    tidy(journal, int(indexed > 1))
+    assert journal.answered("k", NOW) == Answered("2", "d", b"final")
+    assert journal.answered("l", NOW) == Answered("2", "d", b"final")
+    assert journal.answered("k", later(5)) == Answered("1", "d", b"processing"), "the newest of those in the window"
 
 
-def test_an_answer_outlives_draining_until_it_is_pruned(journal: Journal) -> None:
-    journal.append(entry("1", b"image", key="k", digest="d", answer=b"body"))
-    journal.append(entry("waiting", answer=b"kept"))
+def test_an_answer_outlives_draining_until_it_is_older_than_the_window(folder: Path) -> None:
+    journal = opened(folder)
+    journal.append(answered("1", "k"))
+    journal.append(entry("waiting"))
     journal.mark_drained(["1"])
-    assert journal.answered("k", NOW) == Answered("d", b"body")
-    assert journal.find("1") == b"body"
-    assert images_of(journal, "1") == []
-    journal.prune(NOW + DAY, DAY)
+    journal.close()
+    journal = opened(folder)
+    journal.tidy(NOW + DAY, DAY)
     assert journal.find("1") == b"body", "it is exactly as old as the window"
-    journal.prune(NOW + DAY + timedelta(seconds=1), DAY)
+    journal.tidy(NOW + DAY + timedelta(seconds=1), DAY)
     assert journal.find("1") is None
-    assert journal.find("waiting") == b"kept", "what has not reached the database is never forgotten"
+    assert journal.answered("k", NOW) is None
+    assert ids(journal.waiting(9)) == ["waiting"], "what has not reached the database is never forgotten"
+    journal.close()
+
+
+def test_provisional_entries_wait_for_the_one_that_closes_them(folder: Path) -> None:
+    journal = opened(folder)
+    journal.append(answered("left", "l", answer=b"processing", provisional=True, blobs={"h": b"image"}))
+    journal.append(entry("other", provisional=True))
+    tidy(journal)
+    journal.append(entry("between"))
+    assert ids(journal.provisional()) == ["left", "other"]
+    assert ids(journal.waiting(9)) == ["between"]
+    assert journal.waiting_count == 1
+    assert journal.answered("l", NOW) == Answered("left", "d", b"processing")
+    journal.mark_drained(["between"])
+    journal.close()
+
+    journal = opened(folder)
+    assert ids(journal.provisional()) == ["left", "other"]
+    assert journal.provisional()[0].blobs == {"h": b"image"}
+    journal.append(answered("part", "l", answer=b"final", closes=("left",)))
+    assert ids(journal.provisional()) == ["other"]
+    assert ids(journal.waiting(9)) == ["part"]
+    journal.close()
+
+    journal = opened(folder)
+    assert ids(journal.provisional()) == ["other"]
+    assert journal.answered("l", NOW) == Answered("part", "d", b"final")
+    journal.append(entry("end", closes=("other", "never there")))
+    assert journal.provisional() == []
+    journal.close()
+
+
+def test_a_provisional_entry_keeps_its_segment_however_much_is_drained_behind_it(folder: Path) -> None:
+    journal = opened(folder, segments=2)
+    journal.append(entry("view", b"image", provisional=True))
+    for n in range(20):
+        journal.append(entry(str(n), bytes(30_000)))
+        journal.mark_drained([str(n)])
+        tidy(journal)
+    journal.close()
+    journal = opened(folder, segments=2)
+    assert [list(w.blobs.values()) for w in journal.provisional()] == [[b"image"]]
+    journal.append(entry("part", closes=("view",)))
+    journal.mark_drained(["part"])
+    tidy(journal, 3)
+    assert len(list(folder.glob("segments/*.seg"))) <= 4, "then it is let go of"
+    journal.close()
+
+
+def test_drained_segments_are_used_again(folder: Path) -> None:
+    journal = opened(folder, segments=3)
+    tidy(journal, 5)
+    for n in range(40):
+        journal.append(entry(str(n), bytes(30_000)))
+        journal.mark_drained([str(n)])
+        tidy(journal)
+    files = list(folder.glob("segments/*"))
+    assert len(files) <= 5
+    assert all(path.stat().st_size == SEGMENT for path in files)
+    journal.close()
+
+
+def test_what_does_not_fit_into_memory_is_drained_from_disk_in_order(folder: Path) -> None:
+    journal = Journal(folder, segment_bytes=4 << 20, reserve_bytes=8 << 20)
+    blobs = {name: name.encode() * 1_000_000 for name in map(str, range(100, 130))}
+    for name, data in blobs.items():
+        journal.append(entry(name, data))
+    for life in range(2):
+        found = []
+        for _ in range(7):
+            batch = journal.waiting(2)
+            assert [list(w.blobs.values()) for w in batch] == [[blobs[w.id]] for w in batch]
+            journal.mark_drained(ids(batch))
+            found += ids(batch)
+        assert found == list(blobs)[14 * life : 14 * (life + 1)]
+        journal.close()
+        journal = Journal(folder, segment_bytes=4 << 20, reserve_bytes=8 << 20)
+    assert journal.waiting_count == 2
+    journal.append(entry("new"))
+    assert ids(journal.waiting(9)) == ["128", "129", "new"]
+    journal.close()
+
+
+def test_a_small_reserve_makes_for_small_segments(folder: Path) -> None:
+    journal = Journal(folder, reserve_bytes=100_000)
+    tidy(journal, 5)
+    assert sum(path.stat().st_size for path in folder.glob("segments/*")) == 100_000
+    journal.append(entry("1", bytes(60_000)))
+    assert ids(journal.waiting(9)) == ["1"]
+    journal.close()
+
+
+def test_a_long_tail_is_indexed_in_parts(folder: Path) -> None:
+    journal = opened(folder)
+    for n in range(INDEX_MAX + 100):
+        journal.append(answered(str(n), f"key-{n}"))
+    journal.mark_drained([str(n) for n in range(INDEX_MAX + 50)])
+    journal.close()
+    journal = opened(folder)
+    assert ids(journal.waiting(99)) == [str(INDEX_MAX + n) for n in range(50, 100)]
+    assert journal.waiting_count == 50
+    for n in (0, INDEX_MAX - 1, INDEX_MAX, INDEX_MAX + 99):
+        assert journal.answered(f"key-{n}", NOW) == Answered(str(n), "d", b"body")
+    journal.close()
+
+
+def test_an_entry_larger_than_a_segment_lies_in_a_file_of_its_own(folder: Path) -> None:
+    journal = opened(folder)
+    large = b"0123456789abcdef" * (4 << 20)
+    journal.append(entry("before"))
+    journal.append(entry("large", large))
+    journal.append(entry("after"))
+    journal.close()
+    journal = opened(folder)
+    found = journal.waiting(9)
+    assert [(w.id, list(w.blobs.values()) == [large]) for w in found] == [("before", False), ("large", True)]
+    journal.mark_drained(ids(found))
+    journal.append(entry("last"))
+    assert ids(journal.waiting(9)) == ["after", "last"]
+    journal.mark_drained(["after"])
+    tidy(journal)
+    assert max(path.stat().st_size for path in folder.glob("segments/*")) == SEGMENT, "its file is deleted"
+    assert ids(journal.waiting(9)) == ["last"]
+    journal.close()
+
+
+def test_an_entry_set_aside_is_kept_for_a_person_and_waits_no_more(folder: Path) -> None:
+    journal = opened(folder)
+    journal.append(entry("1"), answered("../2", "k", blobs={"hash": b"image"}), entry("3"))
+    journal.set_aside(["../2"])
+    assert ids(journal.waiting(9)) == ["1", "3"]
+    journal.mark_drained(["1", "3"])
+    kept = folder / "aside" / "%2E%2E%2F2"
+    assert [(kept / name).read_bytes() for name in ("record", "answer", "hash")] == [b"{}", b"body", b"image"]
+    assert '"id": "../2"' in (kept / "entry.json").read_text()
+    assert journal.find("../2") == b"body"
+    journal.close()
+    journal = opened(folder)
+    assert journal.waiting_count == 0
+    journal.close()
 
 
 def test_a_second_opener_is_told_that_the_journal_is_taken(folder: Path, journal: Journal) -> None:
     with pytest.raises(JournalLocked) as refused:
-        Journal(folder)
+        opened(folder)
     assert "LOUPE_DATA_DIR" in refused.value.remedy
     script = "import sys, pathlib; from storage.journal import *\ntry: Journal(pathlib.Path(sys.argv[1]))\n"
     script += "except JournalLocked: sys.exit(7)"
@@ -148,16 +318,16 @@ def test_a_second_opener_is_told_that_the_journal_is_taken(folder: Path, journal
 
 
 def test_a_closed_journal_takes_nothing_and_closes_again(folder: Path) -> None:
-    journal = Journal(folder)
+    journal = opened(folder)
     journal.close()
     journal.close()
     with pytest.raises(JournalBroken, match="closed"):
         journal.append(entry("late"))
-    Journal(folder).close()
+    opened(folder).close()
 
 
-def test_closing_commits_what_is_queued(folder: Path) -> None:
-    journal = Journal(folder)
+def test_closing_writes_what_is_pending(folder: Path) -> None:
+    journal = opened(folder)
     done: list[str] = []
 
     def append(n: int) -> None:
@@ -174,169 +344,84 @@ def test_closing_commits_what_is_queued(folder: Path) -> None:
     for thread in threads:
         thread.join(timeout=10)
         assert not thread.is_alive(), "an append that hangs would hang the line"
-    journal = Journal(folder)
-    assert sorted(w.id for w in journal.waiting(100)) == sorted(done)
+    journal = opened(folder)
+    assert sorted(ids(journal.waiting(100))) == sorted(done)
     journal.close()
 
 
-def test_a_torn_tail_is_never_read_or_continued(folder: Path) -> None:
-    journal = Journal(folder)
-    journal.append(entry("1", b"whole"))
-    journal.close()
-    with (folder / "segments" / "00000001.seg").open("ab") as file:
-        file.write(b"half of an image whose commit never ca")
-    journal = Journal(folder)
-    journal.append(entry("2", b"next"))
-    assert {w.id: images_of(journal, w.id) for w in journal.waiting(9)} == {"1": [b"whole"], "2": [b"next"]}
-    assert segments(folder) == ["00000001.seg", "00000002.seg"]
-    journal.close()
-
-
-def test_a_segment_without_any_commit_goes_at_the_next_start(folder: Path) -> None:
-    Journal(folder).close()
-    (folder / "segments" / "00000001.seg").write_bytes(b"written, but the power went before the commit")
-    Journal(folder).close()
-    assert segments(folder) == ["00000002.seg"]
-
-
-def test_segments_are_deleted_when_all_their_entries_are_drained(folder: Path) -> None:
-    for n in range(3):
-        journal = Journal(folder)
-        journal.append(entry(f"{n}-a", b"a"))
-        journal.append(entry(f"{n}-b", b"b"))
-        journal.close()
-    journal = Journal(folder)
-    journal.mark_drained(["0-a", "1-a", "1-b"])
-    assert segments(folder) == ["00000001.seg", "00000003.seg", "00000004.seg"]
-    journal.mark_drained(["0-b", "2-a", "2-b"])
-    assert segments(folder) == ["00000004.seg"]
-    journal.close()
-
-
-def test_a_full_segment_is_followed_by_another(folder: Path, journal: Journal) -> None:
-    large = bytes(SEGMENT_BYTES + 1)
-    journal.append(entry("1", large))
-    blocked = folder / "segments" / "00000002.seg"
-    blocked.mkdir()  # the next segment can't be made, as when the folder's file system takes no more files
-    for n in range(2):
-        with pytest.raises(JournalBroken):
-            journal.append(entry(f"refused-{n}", b"x"))
-    blocked.rmdir()
-    journal.append(entry("2", b"next"))
-    assert segments(folder) == ["00000001.seg", "00000002.seg"]
-    assert [len(data) for w in journal.waiting(9) for _, data in journal.blobs(w.id)] == [len(large), 4]
-
-
-def test_a_segment_that_can_not_be_deleted_stops_nothing(folder: Path, journal: Journal) -> None:
-    stuck = folder / "segments" / "00000000.seg"
-    stuck.mkdir()  # unlink fails on it, as on a file system that has become read-only or flaky
-    journal.append(entry("1", b"x"))
+def test_an_id_that_comes_twice_waits_twice(journal: Journal) -> None:
+    """The database knows each id once; the journal does not search."""
+    journal.append(answered("1", "k", answer=b"first"))
+    journal.append(answered("1", "k", answer=b"second"))
+    assert ids(journal.waiting(9)) == ["1", "1"]
     journal.mark_drained(["1"])
-    journal.append(entry("2"))
-    assert [w.id for w in journal.waiting(9)] == ["2"]
-
-
-def test_a_full_disk_is_reported_and_the_journal_goes_on_when_there_is_room(folder: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", FULL_DISK, folder], cwd=ROOT, check=True, capture_output=True, text=True
-    )
-    *broken, entries, first_bytes = done.stdout.splitlines()
-    assert broken, "nothing was refused"
-    assert all("verdicts are recheck" in line for line in broken)
-    assert entries == "[('before', [5000], 2), ('after', [50000], 2)]"
-    assert first_bytes == "[b'b', b'a']"
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_a_killed_process_loses_nothing_that_it_was_told_is_durable(folder: Path, seed: int) -> None:
-    child = subprocess.Popen([sys.executable, "-m", "tests.storage.appender", folder], cwd=ROOT, stdout=subprocess.PIPE)
-    assert child.stdout is not None
-    promised = [child.stdout.readline()]
-    time.sleep(random.Random(seed).uniform(0.0, 0.3))
-    os.kill(child.pid, signal.SIGKILL)
-    promised += child.stdout.readlines()
-    child.wait()
-    child.stdout.close()
-    journal = Journal(folder)
-    waiting = {w.id for w in journal.waiting(1_000_000)}
-    for entry_id in (line.decode().strip() for line in promised if line.endswith(b"\n")):
-        assert entry_id in waiting
-        assert images_of(journal, entry_id) == [blob_of(entry_id)]
-        assert journal.answered(entry_id, NOW) is not None
-    # At most the one append that each thread was in had no time to be reported.
-    assert len(waiting) <= len(promised) + 3
-    journal.close()
-
-
-def test_an_id_that_is_there_already_is_refused_and_the_journal_goes_on(journal: Journal) -> None:
-    journal.append(entry("1", b"first"))
-    with pytest.raises(JournalBroken, match="UNIQUE"):
-        journal.append(entry("1", b"second"))
-    journal.append(entry("2"))
-    assert [(w.id, images_of(journal, w.id)) for w in journal.waiting(9)] == [("1", [b"first"]), ("2", [])]
-    assert journal.waiting_count == 2
-
-
-def test_readers_are_as_many_as_were_used_at_once(tmp_path: Path) -> None:
-    journal = Journal(tmp_path)
-    for _ in range(20):
-        thread = threading.Thread(target=journal.find, args=("nobody",))
-        thread.start()
-        thread.join()
-    assert journal._idle.qsize() == 1
-    journal.close()
-
-
-def test_a_strangers_file_among_the_segments_stops_nothing(tmp_path: Path) -> None:
-    journal = Journal(tmp_path)
-    (tmp_path / "segments" / "old.seg").touch()
-    journal.append(entry("1"))
     journal.mark_drained(["1"])
-    journal.append(entry("2"))
-    assert [w.id for w in journal.waiting(9)] == ["2"]
-    journal.close()
-    Journal(tmp_path).close()
+    assert journal.waiting_count == 0
+    assert journal.waiting(9) == []
+    assert journal.find("1") == b"second"
 
 
-def test_the_last_failure_is_told_until_a_write_succeeds(tmp_path: Path) -> None:
-    journal = Journal(tmp_path)
+def test_a_probe_leaves_no_entry(folder: Path, journal: Journal) -> None:
+    journal.probe()
+    tidy(journal)
+    assert journal.waiting_count == 0
+    assert journal.waiting(9) == []
+
+
+def test_a_strangers_files_among_the_segments_stop_nothing(folder: Path) -> None:
+    (folder / "segments").mkdir(parents=True)
+    for name in ("old.seg", "notes.txt", "00000004.part"):
+        (folder / "segments" / name).write_text("mine")
+    (folder / "segments" / "00000002.seg").mkdir()
+    (folder / "segments" / "00000003.seg").write_text("short")
+    journal = opened(folder)
     journal.append(entry("1"))
-    assert journal.failure is None
-    with pytest.raises(JournalBroken):
-        journal.append(entry("1"))
-    assert "UNIQUE" in (journal.failure or "")
-    journal.append(entry("2"))
-    assert journal.failure is None
+    tidy(journal, 2)
+    assert ids(journal.waiting(9)) == ["1"]
+    journal.close()
+    opened(folder).close()
+    assert (folder / "segments" / "old.seg").read_text() == "mine"
+
+
+def test_entries_of_the_older_format_must_be_drained_first(folder: Path) -> None:
+    folder.mkdir()
+    with sqlite3.connect(folder / "journal.sqlite") as connection:
+        connection.execute("CREATE TABLE entries (id TEXT, drained INTEGER)")
+        connection.execute("INSERT INTO entries VALUES ('1', 0)")
+    connection.close()
+    with pytest.raises(JournalUnusable, match="1 entries") as refused:
+        opened(folder)
+    assert "drain it" in refused.value.remedy
+    with sqlite3.connect(folder / "journal.sqlite") as connection:
+        connection.execute("UPDATE entries SET drained = 1")
+    connection.close()
+    opened(folder).close()
+
+
+@pytest.mark.parametrize("damage", ["deleted", "overwritten"])
+def test_the_index_is_made_again_from_the_segments(folder: Path, damage: str) -> None:
+    journal = opened(folder)
+    journal.append(answered("1", "k"))
+    journal.append(entry("view", provisional=True), entry("closed", provisional=True))
+    journal.append(entry("2", closes=("closed",)))
+    journal.close()
+    if damage == "deleted":
+        for path in folder.glob("index.sqlite*"):
+            path.unlink()
+    else:
+        (folder / "index.sqlite").write_bytes(b"not a database" * 200)
+    journal = opened(folder)
+    assert journal.answered("k", NOW) == Answered("1", "d", b"body")
+    assert ids(journal.waiting(9)) == ["1", "2"]
+    assert ids(journal.provisional()) == ["view"]
+    tidy(journal)
+    assert journal.find("1") == b"body"
     journal.close()
 
 
-def test_a_write_that_failed_half_way_leaves_no_bytes_behind(tmp_path: Path) -> None:
-    """Only the large entry is refused; the small ones after it find the room that it had taken."""
-    program = """
-import resource, signal, sys
-from pathlib import Path
-from storage.journal import Journal, JournalBroken
-from tests.storage.test_journal import entry
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000))
-journal = Journal(Path(sys.argv[1]))
-try:
-    journal.append(entry("large", b"x" * 3_000_000))
-except JournalBroken:
-    print("refused", next(Path(sys.argv[1]).glob("segments/*.seg")).stat().st_size)
-journal.probe()
-journal.append(entry("small", b"y" * 1_000_000))
-print(journal.failure, [w.id for w in journal.waiting(9)])
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.splitlines() == ["refused 0", "None ['small']"]
-
-
-def test_a_damaged_journal_is_refused_with_a_remedy(tmp_path: Path) -> None:
-    Journal(tmp_path).close()
-    (tmp_path / "journal.sqlite").write_bytes(b"not a database" * 200)
+def test_a_folder_that_can_not_be_made_is_refused_with_a_remedy(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "segments").write_text("a file in its place")
     with pytest.raises(JournalUnusable) as refused:
-        Journal(tmp_path)
-    assert "move it away" in refused.value.remedy
+        opened(folder)
+    assert refused.value.remedy

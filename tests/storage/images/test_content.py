@@ -32,6 +32,12 @@ def test_putting_the_same_twice_changes_nothing(store: ContentStore) -> None:
     assert store.get(store.put(b"same")) == b"same"
 
 
+def test_bytes_whose_hash_is_known_are_put_under_it(store: ContentStore) -> None:
+    known = [(hashlib.sha256(data).hexdigest(), data) for data in (b"left", b"right", b"left")]
+    assert store.put_known(known) == [sha256 for sha256, _ in known]
+    assert [store.get(sha256) for sha256, _ in known] == [b"left", b"right", b"left"]
+
+
 def test_nothing_can_be_put_and_an_empty_object_too(store: ContentStore) -> None:
     assert store.put_all([]) == []
     assert store.get(store.put(b"")) == b""
