@@ -36,6 +36,8 @@ RUN useradd --uid 10001 --create-home loupe && install --directory --owner loupe
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     LOUPE_DATA_DIR=/data
+# What is compiled for this machine's processor is kept with the data: the next container need not do it again.
+ENV NUMBA_CACHE_DIR=/data/compiled
 # By number, so that Kubernetes can see that it is not root.
 USER 10001
 # loupe.toml is read from here.

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.special import betaincinv
 
 from monitoring.baseline import Floats
+from monitoring.saved import count, number
 
 CONFIDENCE: Final = 0.95
 
@@ -32,8 +33,14 @@ class Calibration:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Self:
-        """The calibration that `dataclasses.asdict` and JSON made `state` of."""
-        return cls(**{**state, "limits": tuple(state["limits"])})
+        """The calibration that `dataclasses.asdict` and JSON made `state` of.
+
+        Raises `monitoring.saved.StateDamaged`.
+        """
+        limits = tuple(number("limits", limit) for limit in state["limits"])
+        images, alarms = count("images", state["images"]), count("alarms", state["alarms"])
+        rate, low, high = (number(name, state[name]) for name in ("rate_per_10k", "low", "high"))
+        return cls(limits, images, alarms, rate, low, high)
 
 
 def calibrate(peaks: Floats, block_images: int, alarms_per_10k: float) -> Calibration:

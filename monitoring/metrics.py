@@ -1,13 +1,18 @@
 """What Prometheus can read; the registry is passed in."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from threading import Lock
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from monitoring.tallies import BUCKETS_S as BUCKETS_S
+from monitoring.tallies import Counts, Durations
 
 LABEL_LIMIT = 256
 """Names come from outside; above this many different ones they are counted as `other`, so that memory stays bounded."""
 STAGES = ("decode", "queue", "infer", "commit", "total")
-BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
 class BoundedNames:
@@ -31,50 +36,43 @@ class BoundedNames:
         return name
 
 
-class LineMetrics:
-    """The line server's counters, gauges and histograms."""
+class LineMetrics(Collector):
+    """The line server's counters, gauges and histograms; safe to use from many threads.
+
+    Every part passes here, so what comes with a part goes into plain numbers, and `collect` makes of them what
+    Prometheus reads.
+    """
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self._lock = Lock()
         self._station, self._camera = BoundedNames(), BoundedNames()
-        self._inspections = Counter(
-            "loupe_inspections",
-            "Answered inspections.",
-            ["station", "mode", "evaluation", "disposition", "result_code"],
-            registry=registry,
+        parts = ("station", "mode", "evaluation", "disposition", "result_code")
+        self._inspections = Counts("loupe_inspections", "Answered inspections.", *parts)
+        self._stages = Durations("loupe_inspection_stage_seconds", "Time an inspection spends, by stage.", "stage")
+        self._refusals = Counts("loupe_refusals", "Requests that were refused before inspection.", "reason")
+        self._repeats = Counts("loupe_repeats", "Triggers that came again and got the stored answer.")
+        self._alarms = Counts("loupe_optics_alarms", "Optics alarms raised.", "camera", "cause")
+        self._messages = Counts("loupe_mqtt_messages", "Verdicts for the MQTT broker.", "result")
+        self._forwarded = Counts("loupe_forwarded", "Requests passed on to the owner of their station.", "result")
+        self._challenges = Counts("loupe_challenges", "Judged parts with a known answer.", "station", "result")
+        self._champions: dict[str, str] = {}
+        self._ratios: dict[str, Mapping[str, float]] = {}
+        self._standing: dict[str, bool] = {}
+        registry.register(self)
+
+        def gauge(name: str, documentation: str) -> Gauge:
+            return Gauge(name, documentation, registry=registry)
+
+        self.journal_waiting = gauge("loupe_journal_waiting", "Journal entries that have not reached the database.")
+        self.journal_on_reserve = gauge(
+            "loupe_journal_on_reserve", "1 while the disk is full and the journal lives on its reserve."
         )
-        self._stage = Histogram(
-            "loupe_inspection_stage_seconds",
-            "Time an inspection spends, by stage.",
-            ["stage"],
-            buckets=BUCKETS_S,
-            registry=registry,
-        )
-        self._refusals = Counter(
-            "loupe_refusals", "Requests that were refused before inspection.", ["reason"], registry=registry
-        )
-        self._repeats = Counter(
-            "loupe_repeats", "Triggers that came again and got the stored answer.", registry=registry
-        )
-        self.journal_waiting = Gauge(
-            "loupe_journal_waiting", "Journal entries that have not reached the database.", registry=registry
-        )
-        self.in_work = Gauge("loupe_inspections_in_work", "Parts that wait or are being judged.", registry=registry)
-        self.ready = Gauge(
-            "loupe_ready", "1 when at least one champion is loaded, warmed and challenged.", registry=registry
-        )
-        self.drained_at = Gauge(
-            "loupe_last_drain_timestamp_seconds", "When the journal last reached the database.", registry=registry
-        )
-        self._model = Gauge(
-            "loupe_champion_info", "The model that decides, by product.", ["product", "model"], registry=registry
-        )
-        self._ratio = Gauge(
-            "loupe_optics_score_ratio", "Chart over its limit, 1 = alarm.", ["camera", "chart"], registry=registry
-        )
-        self._alarms = Counter("loupe_optics_alarms", "Optics alarms raised.", ["camera", "cause"], registry=registry)
-        self._standing = Gauge(
-            "loupe_optics_alarm_standing", "1 while an optics alarm stands.", ["camera"], registry=registry
-        )
+        self.in_work = gauge("loupe_inspections_in_work", "Parts that wait or are being judged.")
+        self.ready = gauge("loupe_ready", "1 when at least one champion is loaded, warmed and challenged.")
+        self.drained_at = gauge("loupe_last_drain_timestamp_seconds", "When the journal last reached the database.")
+        self.models_loaded = gauge("loupe_models_loaded", "Models held in memory.")
+        self.models_bytes = gauge("loupe_models_bytes", "Bytes of the models held in memory.")
+        self.stations_owned = gauge("loupe_stations_owned", "Stations that this process decides for.")
 
     def inspected(
         self,
@@ -86,33 +84,78 @@ class LineMetrics:
         timing_ms: Mapping[str, float],
     ) -> None:
         """Count an answered inspection and where its time (ms) went."""
-        self._inspections.labels(self._station(station), mode, evaluation, disposition, str(result_code)).inc()
-        for stage, duration in timing_ms.items():
-            self._stage.labels(stage).observe(duration / 1000)
+        with self._lock:
+            self._inspections.add(self._station(station), mode, evaluation, disposition, result_code)
+            for stage, duration in timing_ms.items():
+                self._stages.add(stage, duration / 1000)
 
     def refused(self, reason: str) -> None:
         """Count a refusal."""
-        self._refusals.labels(reason).inc()
+        with self._lock:
+            self._refusals.add(reason)
 
     def repeated(self) -> None:
         """Count a trigger that came again."""
-        self._repeats.inc()
+        with self._lock:
+            self._repeats.add()
+
+    def published(self, ok: bool) -> None:
+        """Count a verdict for the MQTT broker: sent or dropped."""
+        with self._lock:
+            self._messages.add("sent" if ok else "dropped")
+
+    def forwarded(self, ok: bool) -> None:
+        """Count a request that was passed on to the owner of its station: answered or failed."""
+        with self._lock:
+            self._forwarded.add("answered" if ok else "failed")
+
+    def challenged(self, station: str, passed: bool) -> None:
+        """Count a part with a known answer: judged as it has to be or not."""
+        with self._lock:
+            self._challenges.add(self._station(station), "passed" if passed else "failed")
 
     def champion(self, product: str, model: str) -> None:
         """Show the model that decides for a product."""
-        for metric in list(self._model.collect()):
-            for sample in metric.samples:
-                if sample.labels["product"] == product:
-                    self._model.remove(product, sample.labels["model"])
-        self._model.labels(product, model).set(1)
+        with self._lock:
+            self._champions[product] = model
 
     def watched(self, camera: str, ratios: Mapping[str, float], standing: bool) -> None:
-        """Show a camera's charts."""
-        name = self._camera(camera)
-        for chart, ratio in ratios.items():
-            self._ratio.labels(name, chart).set(ratio)
-        self._standing.labels(name).set(float(standing))
+        """Show a camera's charts; `ratios` is kept as it is and must not change after this."""
+        with self._lock:
+            name = self._camera(camera)
+            self._ratios[name], self._standing[name] = ratios, standing
 
     def alarmed(self, camera: str, cause: str) -> None:
         """Count an alarm."""
-        self._alarms.labels(self._camera(camera), cause).inc()
+        with self._lock:
+            self._alarms.add(self._camera(camera), cause)
+
+    def collect(self) -> Iterator[Metric]:
+        """Every family as it is now, but for the gauges that are attributes: the registry has those."""
+        with self._lock:
+            # Parts wait only while numbers are copied; making families takes a hundred times as long.
+            inspections, stages = self._inspections.copy(), self._stages.copy()
+            rare = (self._refusals, self._repeats, self._alarms, self._messages, self._forwarded, self._challenges)
+            others = [counts.copy() for counts in rare]
+            champions, ratios, standing = dict(self._champions), dict(self._ratios), dict(self._standing)
+        yield from (inspections.family(), stages.family())
+        yield from (counts.family() for counts in others)
+        deciding = GaugeMetricFamily(
+            "loupe_champion_info", "The model that decides, by product.", labels=["product", "model"]
+        )
+        for product, model in champions.items():
+            deciding.add_metric([product, model], 1.0)
+        charts = GaugeMetricFamily(
+            "loupe_optics_score_ratio", "Chart over its limit, 1 = alarm.", labels=["camera", "chart"]
+        )
+        for camera, found in ratios.items():
+            for chart, ratio in found.items():
+                charts.add_metric([camera, chart], ratio)
+        alarms = GaugeMetricFamily("loupe_optics_alarm_standing", "1 while an optics alarm stands.", labels=["camera"])
+        for camera, stands in standing.items():
+            alarms.add_metric([camera], float(stands))
+        yield from (deciding, charts, alarms)
+
+    def describe(self) -> Iterator[Metric]:
+        """The families by whose names the registry refuses a second of the same name."""
+        return self.collect()

@@ -2,16 +2,19 @@
 
 import math
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from monitoring import steps
 from monitoring.baseline import CELLS, Baseline, Block, Floats, measure
 from monitoring.calibration import Calibration, calibrate
 from monitoring.charts import CHARTS, JUMPS, NOTICED, Charts
-from monitoring.diagnosis import Side, diagnose
+from monitoring.diagnosis import CAUSES, Side, diagnose
+from monitoring.saved import StateDamaged, count, floats, integers, number
 from monitoring.signals import MAP_SIZE, Signature, signature
 
 Phase = Literal["commissioning", "provisional", "calibrated"]
@@ -23,7 +26,6 @@ _PROVISIONAL_IMAGES = 200
 _LEARNING_SHARE = 0.6
 _NATURAL_CYCLE_IMAGES = 8000
 _ALWAYS_UNSEEN = 0.25
-_QUIET = 0.35
 _CLEAR = 0.8
 _PATIENCE_IMAGES = 300
 
@@ -65,8 +67,13 @@ class Alarm:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Self:
-        """The alarm that `state` was taken from, exactly."""
-        return cls(**{**state, "heat_map": np.array(state["heat_map"], np.float32)})
+        """The alarm that `state` was taken from, exactly. Raises `monitoring.saved.StateDamaged`."""
+        if state["cause"] not in CAUSES or state["chart"] not in CHARTS:
+            raise StateDamaged("an alarm without a known cause and chart")
+        heat_map = floats("heat_map", state["heat_map"], MAP_SIZE, MAP_SIZE).astype(np.float32)
+        onset, at_image = count("onset", state["onset"]), count("at_image", state["at_image"])
+        ratio = number("ratio", state["ratio"])
+        return cls(state["cause"], state["side"], onset, at_image, state["chart"], ratio, heat_map)
 
 
 class OpticsMonitor:
@@ -101,7 +108,7 @@ class OpticsMonitor:
         self._rehearsal: Charts | None = None
         self._peaks: list[Floats] = []
         self._peak = np.zeros(len(JUMPS))
-        self._ratios = np.zeros(len(CHARTS))
+        self._ratios = np.zeros((2, len(CHARTS)))
         self._last_quiet = np.full(len(CHARTS), self.images - 1)
         self._left_band = False
         self._stood = 0
@@ -117,31 +124,47 @@ class OpticsMonitor:
     @property
     def ratios(self) -> dict[str, float]:
         """Every chart over its limit at the last image, 1.0 = at the limit; all 0 while commissioning."""
-        return dict(zip(CHARTS, self._ratios.tolist(), strict=True))
+        return dict(zip(CHARTS, self.exact.tolist(), strict=True))
+
+    @property
+    def rounded(self) -> dict[str, float]:
+        """`ratios` to four digits, without any that is not finite."""
+        rounded = self._ratios[steps.ROUNDED].tolist()
+        found = dict(zip(CHARTS, rounded, strict=True))
+        if math.isfinite(sum(rounded)):
+            return found
+        return {chart: ratio for chart, ratio in found.items() if math.isfinite(ratio)}
 
     @property
     def ratio(self) -> float:
         """The worst of `ratios`."""
-        return float(self._ratios.max())
+        return float(self.exact.max())
+
+    @property
+    def exact(self) -> Floats:
+        """`ratios` as float64 (18,) in the order of `CHARTS`; another one at each image, for none to change."""
+        exact: Floats = self._ratios[steps.EXACT]
+        return exact
 
     def update(self, image: NDArray[np.uint8] | Signature) -> Alarm | None:
         """Take the next image, uint8 (H, W, 3) RGB of the whole frame, or its signature.
 
         Returns an alarm on the image that raises it, once an episode; `standing` holds it until it clears.
         """
-        measurement = measure(image if isinstance(image, Signature) else signature(image))
+        seen = image if isinstance(image, Signature) else signature(image)
         index = self.images
         self.images += 1
-        if self._charts is None:
-            self._learn(measurement)
+        charts = self._charts
+        if charts is None:
+            self._learn(measure(seen))
             return None
         if self.standing is not None:
-            self._stand(self._charts, measurement)
+            self._stand(charts, measure(seen))
             return None
-        self._ratios = self._charts.update(measurement)
-        if self._ratios.max() > 1.0:
-            return self._raise(self._charts, index)
-        self._last_quiet[self._ratios < _QUIET] = index
+        measurement = np.empty(CELLS.stop)
+        self._ratios = charts.watch(seen, measurement, self._last_quiet, index)
+        if charts.worst > 1.0:
+            return self._raise(charts, index)
         if self.calibration is None:
             self._learn(measurement)
         return None
@@ -158,13 +181,14 @@ class OpticsMonitor:
         self._restart()
 
     def _raise(self, charts: Charts, index: int) -> Alarm:
-        worst = int(self._ratios.argmax())
-        shift = charts.shift(self._ratios)
+        ratios = self.exact
+        worst = int(ratios.argmax())
+        shift = charts.shift(ratios)
         cause, side = diagnose(shift, charts.baseline.spread)
         heat_map = shift[CELLS].reshape(MAP_SIZE, MAP_SIZE).astype(np.float32)
         onset = int(self._last_quiet[worst]) + 1
-        self.standing = Alarm(cause, side, onset, index, CHARTS[worst], float(self._ratios[worst]), heat_map)
-        self._left_band = bool(self._ratios[len(JUMPS) :].max() > NOTICED)
+        self.standing = Alarm(cause, side, onset, index, CHARTS[worst], float(ratios[worst]), heat_map)
+        self._left_band = bool(ratios[len(JUMPS) :].max() > NOTICED)
         self._stood = self._normal_again = 0
         charts.reset()
         return self.standing
@@ -174,7 +198,7 @@ class OpticsMonitor:
         # What stays within commissioning's band for long enough is the new local normal; what is outside stands.
         patience = math.inf if self._left_band else 1 + self._stood / _PATIENCE_IMAGES
         self._ratios = charts.levels(measurement, patience)
-        self._normal_again = self._normal_again + 1 if self._ratios.max() < _CLEAR else 0
+        self._normal_again = self._normal_again + 1 if charts.worst < _CLEAR else 0
         if self._normal_again >= self.clear_after:
             self.standing = None
             self.resume()
@@ -215,6 +239,16 @@ class OpticsMonitor:
             self._rehearsal = None
             self._blocks, self._pending, self._peaks = [], [], []
 
+    def copy(self) -> Self:
+        """This monitor as it is now, which goes its own way from here on; quick, whatever it has learnt so far."""
+        twin = copy(self)
+        # Measurements, blocks and peaks are never changed, so that a list of its own is enough.
+        twin._blocks, twin._pending, twin._peaks = list(self._blocks), list(self._pending), list(self._peaks)
+        twin._last_quiet = self._last_quiet.copy()
+        twin._charts = self._charts and self._charts.copy()
+        twin._rehearsal = self._rehearsal and self._rehearsal.copy()
+        return twin
+
     def state(self) -> dict[str, Any]:
         """All settings and memory, JSON-serialisable, exact."""
         return {
@@ -225,13 +259,13 @@ class OpticsMonitor:
             "standing": self.standing and self.standing.state(),
             "calibration": self.calibration and asdict(self.calibration),
             "learnt": self._learnt,
-            "blocks": [[block.centre.tolist(), block.spread.tolist()] for block in self._blocks],
+            "blocks": [block.state() for block in self._blocks],
             "pending": [measurement.tolist() for measurement in self._pending],
             "charts": self._charts and self._charts.state(),
             "rehearsal": self._rehearsal and self._rehearsal.state(),
             "peaks": [peak.tolist() for peak in self._peaks],
             "peak": self._peak.tolist(),
-            "ratios": self._ratios.tolist(),
+            "ratios": self.exact.tolist(),
             "last_quiet": self._last_quiet.tolist(),
             "left_band": self._left_band,
             "stood": self._stood,
@@ -240,21 +274,38 @@ class OpticsMonitor:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Self:
-        """The monitor that `state` was taken from: it goes on exactly as that one would have."""
-        monitor = cls(state["commission"], state["false_alarms_per_10k"], clear_after=state["clear_after"])
-        monitor.images = state["images"]
+        """The monitor that `state` was taken from: it goes on exactly as that one would have.
+
+        Raises `monitoring.saved.StateDamaged` or, where something is missing or of another kind, KeyError or TypeError.
+        """
+        commission, clear_after = count("commission", state["commission"]), count("clear_after", state["clear_after"])
+        rate = number("false_alarms_per_10k", state["false_alarms_per_10k"])
+        monitor = cls(commission, rate, clear_after=clear_after)
+        monitor.images = count("images", state["images"])
         monitor.standing = Alarm.from_state(state["standing"]) if state["standing"] else None
         monitor.calibration = Calibration.from_state(state["calibration"]) if state["calibration"] else None
-        monitor._learnt = state["learnt"]
-        monitor._blocks = [Block(np.array(centre), np.array(spread)) for centre, spread in state["blocks"]]
-        monitor._pending = [np.array(measurement) for measurement in state["pending"]]
+        monitor._learnt = count("learnt", state["learnt"])
+        monitor._blocks = [Block.from_state(block) for block in state["blocks"]]
+        monitor._pending = [floats("pending", measurement, CELLS.stop) for measurement in state["pending"]]
         monitor._charts = Charts.from_state(state["charts"]) if state["charts"] else None
         monitor._rehearsal = Charts.from_state(state["rehearsal"]) if state["rehearsal"] else None
-        monitor._peaks = [np.array(peak) for peak in state["peaks"]]
-        monitor._peak = np.array(state["peak"])
-        monitor._ratios = np.array(state["ratios"])
-        monitor._last_quiet = np.array(state["last_quiet"])
-        monitor._left_band = state["left_band"]
-        monitor._stood = state["stood"]
-        monitor._normal_again = state["normal_again"]
+        monitor._peaks = [floats("peaks", peak, len(JUMPS)) for peak in state["peaks"]]
+        monitor._peak = floats("peak", state["peak"], len(JUMPS))
+        ratios = floats("ratios", state["ratios"], len(CHARTS))
+        monitor._ratios = np.stack([ratios, ratios.round(4)])
+        monitor._last_quiet = integers("last_quiet", state["last_quiet"], len(CHARTS))
+        monitor._left_band = bool(state["left_band"])
+        monitor._stood = count("stood", state["stood"])
+        monitor._normal_again = count("normal_again", state["normal_again"])
+        monitor._check()
         return monitor
+
+    def _check(self) -> None:
+        """Refuse a memory that no life leads to: it would break at some later image."""
+        if self.false_alarms_per_10k <= 0:
+            raise StateDamaged("it wants no false alarm, ever")
+        if self._charts is None and (self.calibration is not None or self.standing is not None):
+            raise StateDamaged("it is past commissioning and has no charts")
+        kept = len(self._blocks) * self._block_images + len(self._pending)
+        if kept != (0 if self.calibration else self._learnt) or len(self._pending) >= self._block_images:
+            raise StateDamaged(f"it keeps {kept} of the {self._learnt} images that it learnt from")

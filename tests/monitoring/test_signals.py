@@ -1,5 +1,12 @@
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from monitoring.signals import MAP_SIZE, SCALARS, OverviewInvalid, signature
@@ -81,3 +88,149 @@ def test_values_and_vector_name_the_same_numbers() -> None:
     measured = signature(shot(part_on_fixture()))
     assert tuple(measured.values) == SCALARS
     assert tuple(measured.values.values()) == measured.vector
+
+
+def plain_signature(overview: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The scalar signals and the light map as their definitions read: histogram, filters and all."""
+    luminance = np.asarray(cv2.cvtColor(overview, cv2.COLOR_RGB2GRAY), np.uint8)
+    red, green, blue = overview.reshape(-1, 3).mean(axis=0) + 1
+    mean, deviation = luminance.mean(), luminance.std()
+    kernel = np.array([1.0, -2.0, 1.0])
+    answer = np.minimum(np.abs(cv2.sepFilter2D(luminance, cv2.CV_64F, kernel, kernel)), 255)
+    counts = np.bincount(answer.astype(np.int64).ravel(), minlength=256).astype(np.float64)
+    quiet = 0.7 * luminance.size
+    kept = np.clip(quiet - (np.cumsum(counts) - counts), 0, counts)
+    noise = float(kept @ np.arange(256) / quiet) / (6 * 0.4637)
+    smooth = np.asarray(cv2.blur(luminance, (4, 4)), np.uint8)
+    fine_energy = max(plain_detail(luminance, 1) - 2 * noise**2, 0) + 1
+    coarse_energy = max(plain_detail(smooth, 4) - noise**2 / 8, 0) + 1
+    scalars = [
+        np.log(mean + 1),
+        np.log(red / green),
+        np.log(blue / green),
+        np.log(deviation / (mean + 1) + 1e-3),
+        0.5 * np.log(fine_energy / coarse_energy),
+        np.log(noise + 0.1),
+    ]
+    cells = cv2.resize(luminance.astype(np.float64), (MAP_SIZE, MAP_SIZE), interpolation=cv2.INTER_AREA)
+    return np.array(scalars), np.log1p(np.asarray(cells, np.float64))
+
+
+def plain_detail(luminance: NDArray[np.uint8], lag: int) -> float:
+    counts = luminance.astype(np.float64)
+    across, down = counts[:, lag:] - counts[:, :-lag], counts[lag:] - counts[:-lag]
+    return sum(float(np.square(part).mean()) for part in (across, down) if part.size) / 2
+
+
+def pictures(shape: tuple[int, int]) -> dict[str, NDArray[np.uint8]]:
+    rng = np.random.default_rng(7)
+    height, width = shape
+    resized = cv2.resize(part_on_fixture(), (width, height), interpolation=cv2.INTER_AREA)
+    part = np.asarray(resized, np.float64).reshape(height, width, 3)
+    rows = np.zeros((height, width, 3), np.uint8)
+    rows[::2] = 255
+    return {
+        "part": shot(part),
+        "dark": shot(part / 20),
+        "glaring": shot(part * 3),
+        "quiet": shot(np.asarray(cv2.GaussianBlur(part, (0, 0), 3), np.float64).reshape(part.shape)),
+        "noisy": shot(part + rng.normal(0, 20, part.shape)),
+        "any": rng.integers(0, 256, (height, width, 3)).astype(np.uint8),
+        "two_counts": rng.choice(np.array([90, 91], np.uint8), (height, width, 3)),
+        "rows": rows,
+    }
+
+
+@pytest.mark.parametrize(
+    "shape", [(192, 256), (144, 256), (205, 256), (256, 214), (256, 256), (33, 17), (3, 40), (40, 1), (5, 5), (1, 1)]
+)
+def test_quick_signals_are_the_plain_ones(shape: tuple[int, int]) -> None:
+    for name, picture in pictures(shape).items():
+        measured = signature(picture)
+        scalars, light_map = plain_signature(picture)
+        assert measured.vector == pytest.approx(scalars, abs=1e-6), name
+        # float32: one step is half a millionth where logarithms are 4 to 8.
+        assert measured.light_map == pytest.approx(light_map, abs=1e-6), name
+
+
+@given(height=st.integers(1, 300), width=st.integers(1, 300), seed=st.integers(0, 2**32), blur=st.sampled_from([0, 2]))
+@settings(max_examples=60, deadline=None)
+def test_a_picture_of_any_size_has_the_plain_signals(height: int, width: int, seed: int, blur: float) -> None:
+    picture = np.random.default_rng(seed).integers(0, 256, (height, width, 3)).astype(np.uint8)
+    if blur:
+        picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), blur), np.uint8).reshape(picture.shape)
+    measured = signature(picture)
+    scalars, light_map = plain_signature(picture)
+    assert measured.vector == pytest.approx(scalars, abs=1e-6)
+    assert measured.light_map == pytest.approx(light_map, abs=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(8, 70_000), (70_000, 8), (600, 20_000)])
+def test_sums_over_long_rows_and_columns_do_not_overflow(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(9)
+    picture = np.repeat(rng.choice(np.array([0, 255], np.uint8), (*shape, 1)), 3, axis=2)
+    measured = signature(picture)
+    scalars, light_map = plain_signature(picture)
+    assert measured.vector == pytest.approx(scalars, abs=1e-6)
+    assert measured.light_map == pytest.approx(light_map, abs=1e-6)
+
+
+def test_luminance_is_opencvs_for_colours_of_all_kinds() -> None:
+    counts = np.arange(256).astype(np.uint8)
+    colours = np.stack(np.meshgrid(counts[::5], counts[::5], counts), axis=-1).reshape(-1, MAP_SIZE, MAP_SIZE, 3)
+    for picture in colours:
+        # A pixel is a cell.
+        luminance = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.float64)
+        assert (signature(picture).light_map == np.log1p(luminance).astype(np.float32)).all()
+
+
+@pytest.mark.parametrize("shape", [(256, 256), (131, 77)])
+def test_a_picture_measures_the_same_however_it_lies_in_memory(shape: tuple[int, int]) -> None:
+    picture = shot(part_on_fixture())[: shape[0], : shape[1]].copy()
+    read_only = picture.copy()
+    read_only.flags.writeable = False
+    for other in (
+        read_only,
+        np.asfortranarray(picture),
+        picture[::-1].copy()[::-1],
+        picture[..., ::-1].copy()[..., ::-1],
+    ):
+        measured = signature(other)
+        assert measured.vector == signature(picture).vector
+        assert (measured.light_map == signature(picture).light_map).all()
+
+
+def test_threads_at_once_measure_what_one_measures() -> None:
+    rng = np.random.default_rng(11)
+    overviews = [rng.integers(0, 256, (64 + 8 * n, 256, 3)).astype(np.uint8) for n in range(16)] * 20
+    with ThreadPoolExecutor(4) as threads:
+        together = list(threads.map(signature, overviews))
+    for measured, overview in zip(together, overviews, strict=True):
+        alone = signature(overview)
+        assert measured.vector == alone.vector
+        assert (measured.light_map == alone.light_map).all()
+
+
+def test_nothing_is_compiled_before_the_line_is_warmed_and_nothing_after() -> None:
+    program = """
+import numpy as np
+from monitoring import pixels, signals, steps, watch
+compiled = (pixels.scalars, steps.fill, steps.step, steps.watch, steps.stand)
+print([len(loops.signatures) for loops in compiled])
+signals.warm()
+watching = watch.Watch(100)
+for _ in range(200):
+    watching.observe("top", signals.signature(np.full((30, 40, 3), 90, np.uint8)))
+for _ in range(5):
+    watching.observe("top", signals.signature(np.full((30, 40, 3), 30, np.uint8)))
+print(watching.summary()["top"], [len(loops.signatures) for loops in compiled])
+"""
+    # A process of its own: in this one other tests have compiled everything.
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
+    assert run.stdout.splitlines() == ["[0, 0, 0, 0, 0]", "alarm [1, 1, 1, 1, 1]"]
+
+
+def test_a_view_into_a_larger_frame_measures_as_a_copy_of_it() -> None:
+    frame = shot(part_on_fixture())
+    inside = frame[16:208, :192]
+    assert signature(inside).vector == signature(inside.copy()).vector
