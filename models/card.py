@@ -97,9 +97,12 @@ class ModelCard:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     robustness: Mapping[str, Any] = field(default_factory=dict)
     software: Mapping[str, str] = field(default_factory=dict)
+    ok_columns: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    """Which columns of class_probability belong to good classes; kept, as every part asks for them."""
 
     def __post_init__(self) -> None:
         """Refuse a card that cannot decide anything."""
+        object.__setattr__(self, "ok_columns", tuple(n for n, info in enumerate(self.classes) if info.ok))
         names = [info.name for info in self.classes]
         if len(names) < 2 or len(set(names)) != len(names):
             raise ModelFileError(
@@ -117,8 +120,7 @@ class ModelCard:
 
     def p_defect(self, class_probability: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
         """(…, K) probabilities -> (…,) probability that the part is not good: 1 - the sum over the ok classes."""
-        ok = np.array([info.ok for info in self.classes])
-        p_ok = np.asarray(class_probability, np.float64)[..., ok].sum(axis=-1)
+        p_ok = np.asarray(class_probability, np.float64)[..., self.ok_columns].sum(axis=-1)
         return np.asarray(np.clip(1.0 - p_ok, 0.0, 1.0), np.float64)
 
     def to_json(self) -> dict[str, Any]:

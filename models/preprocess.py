@@ -430,11 +430,20 @@ def _needed_size(geometry: Geometry, height: int, width: int) -> tuple[int, int]
 
 def _regions(decoded: Pixels, geometry: Geometry) -> list[Pixels]:
     """The tiles of the region of interest, row by row, as views of the decoded image."""
-    height, width = decoded.shape[:2]
+    rows, cols = tile_spans(geometry, *decoded.shape[:2])
+    return [decoded[top:bottom, left:right] for top, bottom in rows for left, right in cols]
+
+
+def tile_spans(geometry: Geometry, height: int, width: int) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """Where the rows and the columns of tiles begin and end in an image of this size, in pixels.
+
+    >>> tile_spans(Geometry(32, 32, roi=(0.5, 0.0, 0.5, 1.0), tile_rows=2), 100, 200)
+    ([(0, 50), (50, 100)], [(100, 200)])
+    """
     x, y, roi_width, roi_height = geometry.roi or (0.0, 0.0, 1.0, 1.0)
     rows = _spans(y * height, roi_height * height, geometry.tile_rows, geometry.tile_overlap, height)
     cols = _spans(x * width, roi_width * width, geometry.tile_cols, geometry.tile_overlap, width)
-    return [decoded[top:bottom, left:right] for top, bottom in rows for left, right in cols]
+    return rows, cols
 
 
 def _spans(start: float, length: float, count: int, overlap: float, limit: int) -> list[tuple[int, int]]:

@@ -32,9 +32,12 @@ def tiny_card(**changes: Any) -> ModelCard:
     return ModelCard(**{**fields, **changes})
 
 
-def write_tiny_model(path: Path, card: ModelCard | None = None, gain: float = 1.0) -> Path:
-    """p_defect = gain x mean brightness / 255, clipped to [0, 1]."""
-    card = card or tiny_card()
+def write_tiny_model(path: Path, card: ModelCard | None = None, gain: float = 1.0, *, cell_px: int = 0) -> Path:
+    """p_defect = gain x mean brightness / 255, clipped to [0, 1].
+
+    cell_px: side of a cell of the defect map, which tells the cell's brightest red / 255; 0: there is no map.
+    """
+    card = card or tiny_card(capabilities=("defect_map",) if cell_px else ())
     height, width = card.geometry.height, card.geometry.width
     nodes = [
         helper.make_node("Cast", ["images"], ["pixels"], to=TensorProto.FLOAT),
@@ -59,8 +62,32 @@ def write_tiny_model(path: Path, card: ModelCard | None = None, gain: float = 1.
             helper.make_tensor("last", TensorProto.INT64, [1], [1]),
         ],
     )
+    if cell_px:
+        _add_map(graph, height // cell_px, width // cell_px, cell_px)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     entry = model.metadata_props.add()
     entry.key, entry.value = "loupe", json.dumps(card.to_json())
     onnx.save(model, path)
     return path
+
+
+def _add_map(graph: onnx.GraphProto, rows: int, cols: int, cell_px: int) -> None:
+    graph.node.extend(
+        [
+            helper.make_node("Gather", ["pixels", "red_channel"], ["red"], axis=3),
+            helper.make_node("Transpose", ["red"], ["red_plane"], perm=[0, 3, 1, 2]),
+            helper.make_node(
+                "MaxPool", ["red_plane"], ["brightest"], kernel_shape=[cell_px] * 2, strides=[cell_px] * 2
+            ),
+            helper.make_node("Squeeze", ["brightest", "plane"], ["levels"]),
+            helper.make_node("Div", ["levels", "full"], ["defect_map"]),
+        ]
+    )
+    graph.output.append(helper.make_tensor_value_info("defect_map", TensorProto.FLOAT, ["N", rows, cols]))
+    graph.initializer.extend(
+        [
+            helper.make_tensor("red_channel", TensorProto.INT64, [1], [0]),
+            helper.make_tensor("plane", TensorProto.INT64, [1], [1]),
+            helper.make_tensor("full", TensorProto.FLOAT, [], [255.0]),
+        ]
+    )

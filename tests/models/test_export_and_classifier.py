@@ -11,7 +11,19 @@ import torch
 from numpy.typing import NDArray
 
 from models.card import METADATA_KEY, ClassInfo, ModelCard, ModelFileError
-from models.classifier import Classifier, ExecutionProviderMismatch, Scores, pool
+from models.classifier import (
+    CPU,
+    CUDA,
+    TENSORRT,
+    TINY_GRAPH,
+    Classifier,
+    ExecutionProviderMismatch,
+    Scores,
+    installed_runtimes,
+    pool,
+    session_plan,
+    try_provider,
+)
 from models.export import PARITY_TOLERANCE, ExportParityError, InspectionNetwork, export_model, software_versions
 from models.features import build_extractor
 from models.preprocess import Geometry
@@ -98,6 +110,57 @@ def test_a_provider_that_is_not_there_is_an_error(model_file: Path) -> None:
     assert caught.value.wanted == "MadeUpExecutionProvider"
 
 
+def test_a_gpu_plan_names_no_cpu_provider_and_forbids_its_use() -> None:
+    for provider in (CUDA, TENSORRT):
+        plan = session_plan(provider)
+        assert plan.providers[0] == provider
+        assert CPU not in plan.providers
+        assert plan.entries["session.disable_cpu_ep_fallback"] == "1"
+        assert len(plan.provider_options) == len(plan.providers)
+        assert plan.provider_options[plan.providers.index(CUDA)]["cudnn_conv_algo_search"] == "HEURISTIC"
+    assert "session.disable_cpu_ep_fallback" not in session_plan(CPU).entries
+
+
+def test_tensorrt_keeps_engines_where_told_and_full_precision(tmp_path: Path) -> None:
+    options = session_plan(TENSORRT, engine_cache=tmp_path).provider_options[0]
+    assert options["trt_engine_cache_path"] == str(tmp_path)
+    assert options["trt_fp16_enable"] == "0"
+    assert "trt_engine_cache_enable" not in session_plan(TENSORRT).provider_options[0]
+
+
+def test_other_providers_pass_through_without_fall_back() -> None:
+    plan = session_plan("OpenVINOExecutionProvider", threads=3)
+    assert (plan.providers, plan.threads) == (("OpenVINOExecutionProvider",), 3)
+    assert plan.entries["session.disable_cpu_ep_fallback"] == "1"
+
+
+def test_a_provider_is_tried_with_a_graph_of_its_own() -> None:
+    onnx.checker.check_model(onnx.load_from_string(TINY_GRAPH), full_check=True)
+    try_provider(CPU)
+    with pytest.raises(ExecutionProviderMismatch, match="make setup EXTRA=gpu"):
+        try_provider(CUDA)
+    assert "onnxruntime" in installed_runtimes()
+
+
+def test_a_provider_that_takes_no_node_is_an_error_not_a_slow_model(
+    model_file: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    # Listed as available by every ONNX Runtime for CPUs, and runs nothing of this graph: what would fall back.
+    with pytest.raises(ExecutionProviderMismatch) as caught:
+        Classifier(model_file, provider="AzureExecutionProvider")
+    assert caught.value.wanted == "AzureExecutionProvider"
+    assert capfd.readouterr().out == ""
+
+
+def test_a_broken_file_is_not_blamed_on_the_device() -> None:
+    with pytest.raises(ModelFileError):
+        Classifier(b"no model", provider="AzureExecutionProvider")
+
+
+def test_the_memory_of_a_model_is_at_least_its_file(model_file: Path) -> None:
+    assert Classifier(model_file).bytes >= model_file.stat().st_size
+
+
 @pytest.mark.parametrize("keep", [0.0, 0.1, 0.5, 0.99])
 def test_a_truncated_file_is_refused_with_a_remedy(model_file: Path, keep: float) -> None:
     content = model_file.read_bytes()
@@ -151,3 +214,26 @@ def test_the_worst_tile_speaks_for_the_view() -> None:
     assert view.class_name == "dent"
     assert view.novelty == pytest.approx(0.9)
     assert view.class_probability.tolist() == tiles[1].tolist()
+
+
+def test_one_tile_pools_as_several_do() -> None:
+    rng = np.random.default_rng(0)
+    for row in rng.dirichlet((0.3, 0.3, 0.3), 200).astype(np.float32):
+        novelty = rng.random(1).astype(np.float32)
+        one = pool(Scores(row[None], novelty=novelty), CARD)
+        two = pool(Scores(np.stack([row, row]), novelty=np.repeat(novelty, 2)), CARD)
+        assert one.p_defect == pytest.approx(two.p_defect, abs=1e-15)
+        assert (one.class_name, one.novelty, one.is_finite) == (two.class_name, two.novelty, True)
+        assert (one.class_probability == row).all()
+
+
+@pytest.mark.parametrize("tiles", [1, 2])
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_what_is_no_number_is_seen(tiles: int, wrong: float) -> None:
+    probability = np.full((tiles, 3), 1 / 3, np.float32)
+    assert pool(Scores(probability), CARD).is_finite
+    assert not pool(Scores(probability, novelty=np.full(tiles, wrong, np.float32)), CARD).is_finite
+    for column in range(3):
+        broken = probability.copy()
+        broken[0, column] = wrong
+        assert not pool(Scores(broken), CARD).is_finite
