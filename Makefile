@@ -15,11 +15,11 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench soak clean
+.PHONY: help setup demo test check bench bench-peers soak clean
 
 help: ## list the targets
 	@echo "make TARGET [ARGS='…'] [EXTRA=gpu] [PYTHON=/path/to/python3.12]"
-	awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' Makefile
+	awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' Makefile
 
 setup: $(READY) ## build .venv with everything (EXTRA=gpu: for an NVIDIA GPU); does nothing when it is up to date
 
@@ -55,12 +55,26 @@ check: setup ## what CI holds: lint, format, types, import rules
 	.venv/bin/mypy
 	.venv/bin/lint-imports --no-logo
 
-bench: setup ## speed of this machine beside its own limit
+bench: setup ## speed of this machine beside its own limit; ARGS=--quick: in about a minute
 	@.venv/bin/loupe bench serve $(ARGS)
+
+bench-peers: setup .venv-peers/.ready ## the same beside other servers around the same model
+	@.venv/bin/loupe bench serve --peers $(ARGS)
+
+# Their own environment: what they need must not decide what Loupe gets. Only what infers has to be the same.
+.venv-peers/.ready: constraints.txt
+	@echo "bench-peers: LitServe, BentoML, Ray Serve in .venv-peers (about 800 MB)"
+	$(PYTHON) -m venv .venv-peers
+	echo '*' > .venv-peers/.gitignore
+	grep -E '^(numpy|onnxruntime|opencv-python-headless|simplejpeg)==' constraints.txt > .venv-peers/constraints.txt
+	.venv-peers/bin/pip --disable-pip-version-check --quiet --quiet install --prefer-binary \
+		--constraint .venv-peers/constraints.txt litserve bentoml 'ray[serve]' fastapi uvicorn python-multipart \
+		onnxruntime simplejpeg opencv-python-headless numpy
+	touch $@
 
 soak: setup ## the long fault and load runs
 	@.venv/bin/python -m pytest --no-header -m soak $(ARGS) tests
 
 clean: ## remove .venv, builds and caches; data stays
-	@rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@rm -rf .venv .venv-peers build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find $(PACKAGES) tests deploy -name __pycache__ -type d -prune -exec rm -rf {} +

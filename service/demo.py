@@ -25,8 +25,8 @@ from labeling.submitting import Judgement, submit
 from models.promotion import promote
 from service.commands.data import probe
 from service.commands.line import stop
-from service.commands.people import default_recipe
 from service.learning import learn
+from service.recipe_rules import default_recipe
 from service.settings import Settings, environment_of, load_settings
 from service.terminal import emit, note, progress, say, table
 from service.wiring import Stores, now, open_stores
@@ -221,7 +221,7 @@ def _learn(stores: Stores, truth: dict[str, str], folder: Path) -> _Learned:
         promote(connection, model, "demo", "passed its gates", now())
         if is_first:
             recipe = default_recipe(PRODUCT, "demo", now())
-            model_store.add_recipe(connection, replace(recipe, operating_point="balanced"))
+            model_store.add_recipe(connection, replace(recipe, operating_point="balanced", keep_ok_share=1.0))
     note(f"     model {model.id} passed its gates and was promoted")
     return _Learned(model, settlement, float(wrong), promoted=True)
 

@@ -32,6 +32,16 @@ class Settings(BaseSettings):
     image_store_url: str = Field("", description="Address of the image store; empty: a folder in the data folder.")
     host: str = Field("127.0.0.1", description="Address that the line server listens on.")
     port: int = Field(8080, ge=1, le=65535, description="Port of the line server.")
+    line_name: str = Field(
+        "",
+        pattern=r"^[A-Za-z0-9_-]{0,40}$",
+        description="Name of this line server where several share one data folder: each has its own journal there.",
+    )
+    line_url: str = Field(
+        "",
+        pattern=r"^(https?://[^/?#\s]+)?/?$",
+        description="Address under which other line servers reach this one; empty: http://HOST:PORT.",
+    )
     console_host: str = Field(
         "127.0.0.1", description="Address that the console listens on; this machine only, as it has no sign-in yet."
     )
@@ -39,13 +49,24 @@ class Settings(BaseSettings):
     provider: str = Field(
         "CPUExecutionProvider", description="ONNX Runtime execution provider; there is no silent fall back to another."
     )
-    threads: int = Field(2, ge=1, le=256, description="Threads of the line server that inspect, one part each.")
-    queue_limit: int = Field(64, ge=1, description="Parts that may wait or be in work; above it the answer is 902.")
+    threads: int = Field(0, ge=0, le=256, description="Threads that inspect, one part each; 0: one a core, at least 2.")
+    queue_limit: int = Field(
+        64, ge=1, description="Parts of one station that may wait or be in work; above it the answer is 902."
+    )
+    model_memory_mb: float = Field(
+        4096.0, gt=0, description="Memory (MB) of loaded models; at the limit the least recently used one leaves it."
+    )
     deadline_ms: float | None = Field(
         None, gt=0, description="Deadline (ms) where neither the request nor the recipe names one; empty: none."
     )
     idempotency_window_h: float = Field(
         24.0, gt=0, description="Hours (h) for which a trigger that comes again gets the stored answer."
+    )
+    journal_reserve_mb: float = Field(
+        256.0, gt=0, description="Disk space (MB) kept for the journal, so that records go on when the disk is full."
+    )
+    mqtt_url: str = Field(
+        "", description="Broker that verdicts are published to, such as mqtt://HOST:1883; empty: none."
     )
     max_image_mb: float = Field(64.0, gt=0, description="Largest body (MB) that the line server takes; above it 413.")
     max_megapixels: float = Field(64.0, gt=0, description="Largest image (megapixels) that is decoded.")
@@ -75,6 +96,17 @@ class Settings(BaseSettings):
         return self.database_url or f"sqlite:///{self.data_dir.absolute() / 'loupe.db'}"
 
     @property
+    def line_folder(self) -> Path:
+        """Where this line server keeps its journal and what it has learned."""
+        return self.data_dir.absolute() / (f"line-{self.line_name}" if self.line_name else "line")
+
+    @property
+    def line_address(self) -> str:
+        """The address for other line servers with its default filled in."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return self.line_url.rstrip("/") or f"http://{host}:{self.port}"
+
+    @property
     def image_store_address(self) -> str:
         """The image store's address with its default filled in."""
         return self.image_store_url or f"file://{self.data_dir.absolute() / 'images'}"
@@ -101,6 +133,11 @@ def load_settings(**overrides: Any) -> Settings:
         ) from error
     except ValueError as error:  # a loupe.toml that is no TOML
         raise WrongSetting(f"loupe.toml can't be read: {error}", "correct the line, or move the file away") from error
+
+
+def notify_socket() -> str:
+    """Where systemd wants to hear how the process is; empty: nobody does."""
+    return os.environ.get("NOTIFY_SOCKET", "")
 
 
 def _is_known(variable: str) -> bool:

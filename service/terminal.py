@@ -1,6 +1,8 @@
 """What the command line prints: tables and progress for people, one JSON object for programs."""
 
+import getpass
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -68,3 +70,11 @@ def progress(what: str) -> Iterator[Report]:
 
 def _escape(text: str) -> str:
     return text.replace("[", r"\[")
+
+
+def user_name() -> str:
+    """Who is at the command line."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user without an entry in /etc/passwd
+        return f"uid {os.getuid()}"

@@ -6,9 +6,9 @@ import typer
 
 from models import promotion as promotion_flow
 from models.card import ModelCard
-from service.commands.people import default_recipe, user_name
+from service.recipe_rules import default_recipe
 from service.settings import load_settings
-from service.terminal import emit, say, table
+from service.terminal import emit, say, table, user_name
 from service.wiring import now, open_stores
 from storage import models as model_store
 from storage.records import Model

@@ -42,6 +42,14 @@ class NoImages(ValueError):
         self.remedy = "name a folder with images, or a labels.csv with a path column"
 
 
+class NothingToEvaluate(ValueError):
+    """The model was trained elsewhere: its data are not here."""
+
+    def __init__(self, model_id: str) -> None:
+        super().__init__(f"model {model_id} was imported: there is no dataset of its own to evaluate it on")
+        self.remedy = "name labelled images: loupe evaluate --model MODEL --images LABELS.csv"
+
+
 class NotWritable(OSError):
     """The output can't be written."""
 
@@ -167,6 +175,8 @@ def evaluate(
     with open_stores(load_settings()) as stores:
         with stores.database.read() as connection:
             chosen = promotion_flow.find(connection, model)
+            if ModelCard.from_json(chosen.card).training.get("imported"):
+                raise NothingToEvaluate(chosen.id)
             dataset = dataset_flow.find(connection, chosen.dataset_id)
         settings = TrainingSettings(**_training_settings(ModelCard.from_json(chosen.card)))
         with progress("cross-validating") as report:

@@ -1,62 +1,62 @@
-"""The line API over HTTP: a hot route for one raw view, FastAPI for everything that is not hot."""
+"""The line API over HTTP: a hot route for parts, FastAPI for everything that is not hot."""
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import AbstractContextManager, asynccontextmanager
-from typing import Annotated, Any
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
 
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
 
-from service.line.admission import Place
-from service.line.answers import Reply, refusal_body
-from service.line.pipeline import Arrival
-from service.line.requests import (
-    BodyTooLarge,
-    BodyTooSlow,
-    KeyMissing,
-    NotReady,
-    OtherImage,
-    Overloaded,
-    PartRequest,
-    Refusal,
-    UnknownType,
-    WrongRequest,
-    WrongStation,
-    read_request,
-)
+from models.classifier import Scorer
+from service.line.forwarding import FORWARDED, LONGEST_S, Elsewhere, refuse_elsewhere
+from service.line.open_inference import open_inference
+from service.line.posting import post_challenge, post_inspection
+from service.line.process_control import spc
+from service.line.recording import new_id
+from service.line.refusals import DISPOSITION, refusal, worded
+from service.line.requests import Refusal, part_key
 from service.line.server import LineServer
-from service.line.tickets import Ticket
-from service.line.verdicts import NOT_INSPECTED, NOT_READY, OVERLOAD
-from storage import inspections
+from service.line.verdicts import NOT_INSPECTED, NOT_READY
+from service.line.waiting import TooManyWait
+from storage import challenges, inspections, outcomes
 from storage.database import DatabaseUnavailable
+from storage.drain import encode
+from storage.journal import Entry, JournalBroken
+from storage.records import Inspection, Model, Outcome
 
-STATUS: dict[type[Refusal], tuple[int, int]] = {
-    WrongRequest: (422, NOT_INSPECTED),
-    UnknownType: (415, NOT_INSPECTED),
-    BodyTooLarge: (413, NOT_INSPECTED),
-    BodyTooSlow: (422, NOT_INSPECTED),
-    OtherImage: (409, NOT_INSPECTED),
-    KeyMissing: (401, NOT_INSPECTED),
-    WrongStation: (403, NOT_INSPECTED),
-    Overloaded: (503, OVERLOAD),
-    NotReady: (503, NOT_READY),
-}
-"""HTTP status and result code of each refusal: the one place where the domain's errors meet HTTP."""
+LONGEST_WAIT_MS = 60_000
+SUSPECT_LIMIT = 1000
+"""So many parts since the last good challenge are listed."""
 
-REFUSED_DISPOSITION = "recheck"
-BODY_WAIT_S = 10.0
-"""How long a body may take to arrive where the part has no deadline."""
-DEADLINE_MARGIN_S = 0.002
-"""The fail-safe answer leaves this much before the deadline, so that it arrives in time."""
+BEFORE_ALL = datetime(1970, 1, 1, tzinfo=UTC)
+
+OPEN_INFERENCE = "/v2"
+"""The station that its requests count for: no station can have this name."""
+
+HOT = {"/v1/inspections": post_inspection, "/v1/challenges": post_challenge}
 
 
-def create_app(opening: AbstractContextManager[LineServer]) -> FastAPI:
+class LineApp(FastAPI):
+    """FastAPI, but parts go past its layers: they cost several times what a part's own way costs."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """An ASGI application."""
+        hot = HOT.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        if hot is not None:
+            await hot(self.state.line, scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+
+def create_app(opening: AbstractContextManager[LineServer]) -> LineApp:
     """The application; the line server opens when the application starts and closes when it ends."""
 
     @asynccontextmanager
@@ -64,140 +64,66 @@ def create_app(opening: AbstractContextManager[LineServer]) -> FastAPI:
         with opening as server:
             app.state.line = server
             yield
+            await server.forwarder.close()
 
-    app = FastAPI(title="Loupe line API", version="1", lifespan=lifespan)
-    app.add_route("/v1/inspections", _post_inspection, methods=["POST"])
-    app.add_api_route("/v1/inspections/{result_id}", _get_inspection, methods=["GET"], dependencies=[Depends(_checked)])
-    app.add_api_route("/v1/parts/{part_id}", _get_part, methods=["GET"], dependencies=[Depends(_checked)])
-    app.add_api_route("/v1/stations", _get_stations, methods=["GET"], dependencies=[Depends(_checked)])
-    app.add_api_route("/v1/stations/{station}/state", _get_state, methods=["GET"], dependencies=[Depends(_checked)])
-    app.add_api_route(
-        "/v1/stations/{station}/cameras/{camera}/intended-change",
-        _post_intended_change,
-        methods=["POST"],
-        dependencies=[Depends(_checked)],
-    )
+    app = LineApp(title="Loupe line API", version="1", lifespan=lifespan)
+    guarded = [Depends(_checked)]
+    for path, endpoint in GET_ROUTES.items():
+        app.add_api_route(path, endpoint, methods=["GET"], dependencies=guarded)
+    for path, endpoint in POST_ROUTES.items():
+        app.add_api_route(path, endpoint, methods=["POST"], dependencies=guarded)
+    app.include_router(_open_inference(app), dependencies=guarded)
     app.add_api_route("/health/live", _live, methods=["GET"])
     app.add_api_route("/health/ready", _ready, methods=["GET"])
     app.add_api_route("/metrics", _metrics, methods=["GET"])
-    app.add_exception_handler(Refusal, _refused)
-    app.add_exception_handler(DatabaseUnavailable, _database_away)
+    for foreseen in (Refusal, DatabaseUnavailable, Exception):
+        app.add_exception_handler(foreseen, _refused)
+    app.add_exception_handler(JournalBroken, _journal_broken)
+    app.add_exception_handler(TooManyWait, _too_many_wait)
+    app.add_exception_handler(Elsewhere, _passed_on)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(Exception, _broken)
     return app
 
 
-def _line(request: Request) -> LineServer:
-    server: LineServer = request.app.state.line
+def _open_inference(app: LineApp) -> APIRouter:
+    """The models for clients of other inference servers; on the same threads, as if they were one more station."""
+
+    def models() -> dict[str, tuple[Model, Scorer]]:
+        return {name: (found.model, found.classifier) for name, found in _of(app).champions.loaded.items()}
+
+    def submit(job: Callable[[], Any]) -> Awaitable[Any]:
+        line = _of(app)
+        slowest = max((found.pace.mean_ms for found in line.champions.loaded.values()), default=1.0)
+        return line.dispatcher.submit(OPEN_INFERENCE, slowest, job)
+
+    return open_inference(models, submit, version=app.version)
+
+
+def _of(app: FastAPI) -> LineServer:
+    server: LineServer = app.state.line
     return server
 
 
+def _line(request: Request) -> LineServer:
+    return _of(request.app)
+
+
 Line = Annotated[LineServer, Depends(_line)]
+Milliseconds = Annotated[float, Query(allow_inf_nan=False)]
+"""NaN among an event loop's timers would put all of them out of order."""
 
 
-def _checked(request: Request, line: Line) -> None:
-    """Access to everything under /v1 but the hot route, which asks for itself."""
-    _check_access(line, request, request.path_params.get("station"))
+async def _checked(request: Request, line: Line) -> None:
+    """Access to everything under /v1 but the hot routes, which ask for themselves.
 
-
-def _check_access(line: LineServer, request: Request, station: str | None) -> None:
+    What only a station's own line server knows is asked of that one.
+    """
     host = request.client.host if request.client else None
+    station = request.path_params.get("station") or request.query_params.get("station")
     line.access.check(request.headers.get("authorization"), host, station)
-
-
-async def _post_inspection(request: Request) -> Response:
-    started = time.perf_counter()
-    line = _line(request)
-    try:
-        part = read_request(request.query_params, request.headers)
-        _check_access(line, request, part.station)
-        line.stations.seen(part.station, part.product, line.clock())
-        with line.admission.admitted() as place:
-            reply = await _admitted(line, request, part, started, place)
-    except Refusal as refusal:
-        return await _refused(request, refusal)
-    except ClientDisconnect:
-        line.metrics.refused("ClientDisconnect")
-        return Response(status_code=400)  # nobody is there to read it
-    return _answer(request, reply)
-
-
-async def _admitted(line: LineServer, request: Request, part: PartRequest, started: float, place: Place) -> Reply:
-    """The part's answer, before its deadline where it has one: also while its body is still arriving."""
-    try:
-        active = line.champions.active(part.product, part.station)
-    except NotReady as refusal:
-        # What was answered before stays answered, whatever has become of the model since.
-        wait_s = BODY_WAIT_S if part.deadline_ms is None else _left_s(started, part.deadline_ms)
-        try:
-            body = await _body_in_time(line, request, wait_s)
-        except BodyTooSlow:
-            raise refusal from None
-        reply = await asyncio.to_thread(line.pipeline.repeat, part, body, line.clock())
-        if reply is None:
-            raise
-        return reply
-    deadline_ms = next((d for d in (part.deadline_ms, active.recipe.deadline_ms, line.settings.deadline_ms) if d), None)
-    left_s = BODY_WAIT_S if deadline_ms is None else _left_s(started, deadline_ms)
-    try:
-        body = await _body_in_time(line, request, left_s)
-    except BodyTooSlow:
-        if deadline_ms is None:
-            raise
-        return line.pipeline.deadline_without_body(Arrival(part, active, b"", line.clock(), started))
-    return await _inspect(line, Arrival(part, active, body, line.clock(), started), deadline_ms, place)
-
-
-def _left_s(started: float, deadline_ms: float) -> float:
-    return max(0.0, started + deadline_ms / 1000 - DEADLINE_MARGIN_S - time.perf_counter())
-
-
-async def _body_in_time(line: LineServer, request: Request, wait_s: float) -> bytes:
-    try:
-        async with asyncio.timeout(wait_s):
-            return await _read_body(request, int(line.settings.max_image_mb * 1e6))
-    except TimeoutError as error:
-        raise BodyTooSlow(f"the body did not arrive within {wait_s:.3g} s", "send it at once and whole") from error
-
-
-async def _read_body(request: Request, limit: int) -> bytes:
-    too_large = BodyTooLarge(
-        f"the body is larger than {limit / 1e6:g} MB", "send a smaller image, or raise LOUPE_MAX_IMAGE_MB"
-    )
-    announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > limit:
-        raise too_large
-    chunks, size = [], 0
-    async for chunk in request.stream():
-        chunks.append(chunk)
-        size += len(chunk)
-        if size > limit:
-            raise too_large
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-
-async def _inspect(line: LineServer, arrival: Arrival, deadline_ms: float | None, place: Place) -> Reply:
-    deadline = None if deadline_ms is None else arrival.started + deadline_ms / 1000
-    ticket = Ticket(lambda: line.pipeline.deadline_reply(arrival), deadline)
-    work = asyncio.get_running_loop().run_in_executor(line.pool, line.pipeline.inspect, arrival, ticket)
-    place.work = work
-    if deadline_ms is None:
-        return await asyncio.shield(work)
-    try:
-        return await asyncio.wait_for(asyncio.shield(work), _left_s(arrival.started, deadline_ms))
-    except TimeoutError:
-        # The thread goes on and records what the line was told; its errors are its own.
-        work.add_done_callback(lambda done: done.exception())
-        return ticket.expire()
-
-
-def _answer(request: Request, reply: Reply) -> Response:
-    timing = ", ".join(f"{stage};dur={ms:.2f}" for stage, ms in reply.timing_ms.items())
-    headers = {"Server-Timing": timing} if timing else {}
-    if "text/plain" in request.headers.get("accept", ""):
-        return PlainTextResponse(reply.line + "\n", headers=headers)
-    return Response(reply.body, media_type="application/json", headers=headers)
+    if station and ("station" in request.path_params or request.url.path == "/v1/inspections"):
+        refuse_elsewhere(line.ownership, station, line.ownership.known_elsewhere(station), request.headers)
 
 
 def _refuse_unprintable(name: str) -> None:
@@ -205,51 +131,163 @@ def _refuse_unprintable(name: str) -> None:
         raise HTTPException(404, "names hold printable characters only")
 
 
-def _get_inspection(result_id: str, line: Line) -> Response:
-    """The answer that was sent, byte for byte."""
+async def _get_inspection(result_id: str, line: Line, request: Request) -> Response:
+    """The answer that was sent, byte for byte; while views are awaited, the newest of them."""
     _refuse_unprintable(result_id)
-    body = line.journal.find(result_id)
-    if body is None:
-        with line.database.read() as connection:
-            found = inspections.find(connection, result_id)
+    try:
+        body = await asyncio.to_thread(_body, line, result_id)
+    except (HTTPException, DatabaseUnavailable):
+        # What another line server answered just now, or while the database is away, only that one knows.
+        found = None if FORWARDED in request.headers else await line.forwarder.ask_all(request.scope)
         if found is None:
-            raise HTTPException(404, f"there is no inspection {result_id}")
-        body = found.answer.encode()
+            raise
+        body = found
     return Response(body, media_type="application/json")
 
 
+def _body(line: LineServer, result_id: str) -> bytes:
+    body = line.answered(result_id)
+    if body is not None:
+        return body
+    with line.database.read() as connection:
+        found = inspections.find(connection, result_id)
+    if found is None:
+        raise HTTPException(404, f"there is no inspection {result_id}")
+    return found.answer.encode()
+
+
+async def _find_inspection(
+    line: Line, station: str, trigger_id: str, trigger_epoch: str = "", wait_ms: Milliseconds = 0.0
+) -> Response:
+    """The answer for a part that somebody else posts, as soon as it is there, within `wait_ms`."""
+    for name in (station, trigger_id, trigger_epoch):
+        _refuse_unprintable(name)
+    key = part_key(station, trigger_epoch, trigger_id)
+    with line.waiters.waiting(key) as told:
+        body = await asyncio.to_thread(_last_word, line, station, trigger_epoch, trigger_id)
+        if body is None:
+            with suppress(TimeoutError):
+                async with line.stopping.limited(min(max(wait_ms, 0.0), LONGEST_WAIT_MS) / 1000):
+                    body = await told
+    if body is None:
+        open_part = line.pipeline.open_parts.find(key)
+        body = open_part.processing if open_part is not None else None
+    if body is None:
+        raise HTTPException(404, f"station {station} has sent no trigger {trigger_id} yet")
+    return Response(body, media_type="application/json")
+
+
+def _last_word(line: LineServer, station: str, trigger_epoch: str, trigger_id: str) -> bytes | None:
+    stored = line.journal.answered(part_key(station, trigger_epoch, trigger_id), line.window_start())
+    if stored is not None:
+        return stored.answer
+    try:
+        with line.database.read() as connection:
+            found = inspections.of_trigger(connection, station, trigger_epoch, trigger_id)
+    except DatabaseUnavailable:
+        return None  # it may still be posted: then it is told
+    return None if found is None else found.answer.encode()
+
+
+class PersonsWord(BaseModel):
+    """What a person says became of a part."""
+
+    disposition: Literal["pass", "reject", "rework", "recheck"]
+    by: str = Field(min_length=1, max_length=200)
+    class_name: str | None = Field(None, alias="class", max_length=200)
+    comment: str = Field("", max_length=2000)
+    id: str | None = Field(None, max_length=200, description="Made by the sender, so that sending twice stores once.")
+
+
+def _post_disposition(result_id: str, word: PersonsWord, line: Line) -> dict[str, Any]:
+    """Add a person's word to an inspection; nothing that was said before is changed."""
+    _refuse_unprintable(result_id)
+    for text in (word.by, word.class_name or "", word.id or ""):
+        _refuse_unprintable(text)
+    _body(line, result_id)
+    at = line.clock()
+    outcome = Outcome(
+        id=word.id or new_id(),
+        result_id=result_id,
+        disposition=word.disposition,
+        class_name=word.class_name,
+        comment=word.comment.replace("\x00", ""),
+        decided_by=word.by,
+        decided_at=at,
+    )
+    line.journal.append(Entry(new_id(), "outcome", encode("outcome", outcome), at))
+    return {"id": outcome.id, "result_id": result_id, "disposition": outcome.disposition}
+
+
 def _get_part(part_id: str, line: Line) -> dict[str, Any]:
-    """Everything that is known of a part, oldest first."""
+    """Everything known of a part, oldest first."""
     _refuse_unprintable(part_id)
     with line.database.read() as connection:
         found = inspections.of_part(connection, part_id)
+        said = {i.result_id: outcomes.of_inspection(connection, i.result_id) for i in found}
     if not found:
         raise HTTPException(404, f"no inspection names part {part_id}")
+    return {"part_id": part_id, "inspections": [_genealogy(i, said[i.result_id]) for i in found]}
+
+
+def _genealogy(inspection: Inspection, said: list[Outcome]) -> dict[str, Any]:
     return {
-        "part_id": part_id,
-        "inspections": [
+        "result_id": inspection.result_id,
+        "station": inspection.station,
+        "trigger_id": inspection.trigger_id,
+        "product": inspection.product,
+        "lot": inspection.lot,
+        "mode": inspection.mode,
+        "evaluation": inspection.evaluation,
+        "disposition": inspection.disposition,
+        "result_code": inspection.result_code,
+        "reasons": list(inspection.reasons),
+        "is_partial": inspection.is_partial,
+        "supersedes": inspection.supersedes,
+        "model": inspection.model_id,
+        "recipe_version": inspection.recipe_version,
+        "received_at": inspection.received_at.isoformat(),
+        "views": [
+            {"view_id": v.view_id, "camera": v.camera, "image_sha256": v.image_sha256, "p_defect": v.p_defect}
+            for v in inspection.views
+        ],
+        "outcomes": [
             {
-                "result_id": i.result_id,
-                "station": i.station,
-                "trigger_id": i.trigger_id,
-                "product": i.product,
-                "mode": i.mode,
-                "evaluation": i.evaluation,
-                "disposition": i.disposition,
-                "result_code": i.result_code,
-                "reasons": list(i.reasons),
-                "supersedes": i.supersedes,
-                "model": i.model_id,
-                "recipe_version": i.recipe_version,
-                "received_at": i.received_at.isoformat(),
-                "views": [
-                    {"view_id": v.view_id, "camera": v.camera, "image_sha256": v.image_sha256, "p_defect": v.p_defect}
-                    for v in i.views
-                ],
+                "disposition": word.disposition,
+                "class": word.class_name,
+                "comment": word.comment,
+                "by": word.decided_by,
+                "at": word.decided_at.isoformat(),
             }
-            for i in found
+            for word in said
         ],
     }
+
+
+def _get_spc(
+    line: Line,
+    chart: str = "p",
+    station: str | None = None,
+    product: str | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    per: str = "hour",
+    of: str = "not_ok",
+    centre: float | None = None,
+) -> dict[str, Any]:
+    """The control chart of rejects: chart=p (varying subgroups) or np (subgroups of as many parts as `per` says)."""
+    return spc(
+        line.database,
+        chart=chart,
+        station=station,
+        product=product,
+        since=since,
+        until=until,
+        per=per,
+        of=of,
+        centre=centre,
+        now=line.clock(),
+    )
 
 
 def _get_stations(line: Line) -> list[dict[str, Any]]:
@@ -270,13 +308,35 @@ def _state(line: LineServer, station: str) -> dict[str, Any]:
     }
     return {
         "station": station,
-        "state": line.state(line.stations.product(station)),
+        "state": line.station_state(station),
         "heartbeat": int(time.monotonic() - line.started),
         "products": line.champions.summary(),
         "optics": optics,
         "journal_waiting": line.journal.waiting_count,
         "journal_failure": line.journal.failure,
+        "journal_on_reserve": line.journal.on_reserve,
         **line.stations.facts(station),
+        "suspects": _suspects(line, station),
+    }
+
+
+def _suspects(line: LineServer, station: str) -> dict[str, Any] | None:
+    """After a failed challenge: the parts that passed since the last good one, as far as the database knows."""
+    last = line.stations.challenge(station)
+    if last is None or last.passed:
+        return None
+    try:
+        with line.database.read() as connection:
+            good = challenges.last_passed(connection, station)
+            since = good.challenged_at if good else None
+            found = inspections.since_challenge(connection, station, since or BEFORE_ALL, SUSPECT_LIMIT + 1)
+    except DatabaseUnavailable as error:
+        return {"since": None, "parts": None, "reason": str(error)}
+    parts = [{"result_id": i.result_id, "part_id": i.part_id, "trigger_id": i.trigger_id} for i in found]
+    return {
+        "since": since.isoformat() if since else None,
+        "parts": parts[:SUSPECT_LIMIT],
+        "more": len(parts) > SUSPECT_LIMIT,
     }
 
 
@@ -296,9 +356,9 @@ def _live() -> dict[str, str]:
 
 
 def _ready(line: Line) -> Response:
-    """At least one champion is loaded, warmed and challenged."""
-    state = line.state()
-    body = {"status": state, "disposition": REFUSED_DISPOSITION, "result_code": 0 if state == "ready" else NOT_READY}
+    """At least one champion is loaded, warmed and challenged, and the server is not stopping."""
+    state = "draining" if line.draining else line.state()
+    body = {"status": state, "disposition": DISPOSITION, "result_code": 0 if state == "ready" else NOT_READY}
     return JSONResponse(body, 200 if state == "ready" else 503)
 
 
@@ -307,35 +367,61 @@ def _metrics(line: Line) -> Response:
     return Response(generate_latest(line.registry), media_type=CONTENT_TYPE_LATEST)
 
 
-async def _refused(request: Request, refusal: Exception) -> Response:
-    assert isinstance(refusal, Refusal)
-    status, result_code = STATUS[type(refusal)]
-    _line(request).metrics.refused(type(refusal).__name__)
-    return _refusal(request, status, result_code, str(refusal), refusal.remedy)
+async def _refused(request: Request, error: Exception) -> Response:
+    if isinstance(error, Refusal):
+        _line(request).metrics.refused(type(error).__name__)
+    return _response(refusal(error, request.headers.get("accept", "")))
 
 
-async def _database_away(request: Request, error: Exception) -> Response:
-    assert isinstance(error, DatabaseUnavailable)
-    return _refusal(request, 503, NOT_READY, str(error), error.remedy)
+async def _passed_on(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Elsewhere)
+    try:
+        wait_s = LONGEST_WAIT_MS / 1000 + LONGEST_S
+        passed = await _line(request).forwarder.pass_on(error, request.scope, None, time.perf_counter(), wait_s)
+    except Refusal as refused:
+        return await _refused(request, refused)
+    return Response(passed.body, passed.status, media_type=passed.content_type)
+
+
+async def _journal_broken(request: Request, error: Exception) -> Response:
+    assert isinstance(error, JournalBroken)
+    return _worded(request, 503, NOT_READY, str(error), error.remedy)
+
+
+async def _too_many_wait(request: Request, error: Exception) -> Response:
+    assert isinstance(error, TooManyWait)
+    return _worded(request, 503, NOT_READY, str(error), error.remedy)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return _refusal(request, error.status_code, NOT_INSPECTED, str(error.detail), "see /docs for the addresses served")
+    return _worded(request, error.status_code, NOT_INSPECTED, str(error.detail), "see /docs for the addresses served")
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
-    return _refusal(request, 422, NOT_INSPECTED, str(error), "see /docs for the fields")
+    assert isinstance(error, RequestValidationError)
+    wrong = "; ".join(f"{'.'.join(map(str, e['loc'][1:]))}: {e['msg'].lower()}" for e in error.errors())
+    return _worded(request, 422, NOT_INSPECTED, wrong, "see /docs for the fields")
 
 
-async def _broken(request: Request, error: Exception) -> Response:
-    """What nobody foresaw: the line is still told what to do with the part. The server logs the traceback."""
-    reason = f"{type(error).__name__} inside Loupe; see the log"
-    return _refusal(request, 503, NOT_READY, reason, "send the trigger again; report the log if it stays")
+def _worded(request: Request, status: int, result_code: int, reason: str, remedy: str) -> Response:
+    return _response(worded(status, result_code, reason, remedy, request.headers.get("accept", "")))
 
 
-def _refusal(request: Request, status: int, result_code: int, reason: str, remedy: str) -> Response:
-    if "text/plain" in request.headers.get("accept", ""):
-        return PlainTextResponse(f"{result_code} {REFUSED_DISPOSITION} -\n", status)
-    body = refusal_body(reason, remedy, result_code, REFUSED_DISPOSITION)
-    return Response(body, status, media_type="application/json")
+def _response(refused: tuple[int, bytes, str]) -> Response:
+    status, body, content_type = refused
+    return Response(body, status, media_type=content_type)
+
+
+GET_ROUTES: dict[str, Callable[..., Any]] = {
+    "/v1/inspections": _find_inspection,
+    "/v1/inspections/{result_id}": _get_inspection,
+    "/v1/parts/{part_id}": _get_part,
+    "/v1/stations": _get_stations,
+    "/v1/stations/{station}/state": _get_state,
+    "/v1/spc": _get_spc,
+}
+POST_ROUTES: dict[str, Callable[..., Any]] = {
+    "/v1/inspections/{result_id}/disposition": _post_disposition,
+    "/v1/stations/{station}/cameras/{camera}/intended-change": _post_intended_change,
+}

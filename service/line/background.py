@@ -8,11 +8,17 @@ import structlog
 
 
 class Repeating:
-    """Runs `action` every `interval_s`, at once again as long as it returns True, and survives its failures."""
+    """Runs `action` every `interval_s`, at once again as long as it returns True, and survives its failures.
 
-    def __init__(self, name: str, interval_s: float, action: Callable[[], bool]) -> None:
+    When `wake` is set it runs sooner; `action` clears it.
+    """
+
+    def __init__(
+        self, name: str, interval_s: float, action: Callable[[], bool], *, wake: threading.Event | None = None
+    ) -> None:
         self._name, self._interval_s, self._action = name, interval_s, action
         self._stop = threading.Event()
+        self._wake = wake or self._stop
         self._log = structlog.get_logger("background")
         self._failing = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -25,12 +31,13 @@ class Repeating:
     def stop(self) -> None:
         """End after the run that is going on."""
         self._stop.set()
+        self._wake.set()
         self._thread.join()
 
     def _run(self) -> None:
         while not self._stop.is_set():
             if not self._once():
-                self._stop.wait(self._interval_s)
+                self._wake.wait(self._interval_s)
 
     def _once(self) -> bool:
         try:

@@ -1,65 +1,98 @@
 """A part's way through the line server: one job on one thread, from bytes to an answer that is on disk."""
 
 import hashlib
-import math
-import secrets
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
 
-from models.classifier import ViewScore
-from models.preprocess import Prepared, UnreadableImage, prepare, stored_type
-from models.scoring import score_prepared
 from monitoring.metrics import LineMetrics
-from monitoring.signals import signature
-from monitoring.watch import Observation, Watch
-from service.line.answers import Reply, answer_of, body_of, reply_from, view_of
+from monitoring.watch import Watch
+from service.line.answers import Reply, finished, reply_from, reply_of
 from service.line.champions import Active
-from service.line.requests import PartRequest
+from service.line.joining import OpenPart, OpenParts
+from service.line.looking import Look, look
+from service.line.recording import (
+    Retention,
+    Sighting,
+    alias,
+    new_id,
+    record_event,
+    record_inspection,
+    record_views,
+    retention,
+)
+from service.line.requests import Overloaded, PartRequest, ViewRequest, part_key
 from service.line.tickets import Ticket, Tickets, other_image
-from service.line.verdicts import DEADLINE, NOT_INSPECTED, STORAGE, UNREADABLE, Verdict, decide, undecided
-from storage.drain import encode
+from service.line.verdicts import DEADLINE, MISSING_VIEW, STORAGE, Verdict, decide, undecided
+from storage.drain import decode, encode
 from storage.images.content import ContentStore
-from storage.journal import Answered, Entry, Journal, JournalBroken
-from storage.records import Alarm, Event, Inspection, View
+from storage.journal import Answered, Entry, Journal, JournalBroken, Waiting
+from storage.records import Alarm, Inspection
 
-UNWATCHED = "unwatched"
+JOIN_WAIT_MS = 10_000.0
+"""How long a part waits for its other views where nobody names a deadline."""
+EXPIRE_AGAIN_S = 1.0
+"""A part whose last word the disk did not take is tried again after so long."""
+START_SHARE = 0.8
+"""Work is begun while at least this share of what it takes on average is left before the deadline."""
+
+Told = Callable[[PartRequest, bytes], None]
+Earlier = Callable[[PartRequest, datetime], Mapping[str, Answered]]
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A part as it reached the server."""
+    """A part, or some of its views, as it reached the server."""
 
     part: PartRequest
     active: Active
-    body: bytes
+    bodies: Mapping[str, bytes]
+    """Images by view_id."""
     received_at: datetime
     started: float
     """time.perf_counter() at the first byte."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """What was found out about an image before the verdict."""
-
-    prepared: Prepared | None = None
-    score: ViewScore | None = None
-    observation: Observation | None = None
-    unreadable: str | None = None
-    broken: str | None = None
+    deadline: float | None = None
+    """time.perf_counter() at which the answer must have left."""
 
     @property
-    def drift_state(self) -> str:
-        return self.observation.state if self.observation else UNWATCHED
+    def waited_ms(self) -> float:
+        """Since the first byte."""
+        return 1000 * (time.perf_counter() - self.started)
+
+
+@dataclass(slots=True)
+class _Case:
+    """What one job knows of its part."""
+
+    arrival: Arrival
+    ticket: Ticket
+    digests: dict[str, str]
+    fresh: tuple[ViewRequest, ...]
+    """Its views that have not been answered before."""
+    timing_ms: dict[str, float] = field(default_factory=dict)
 
     @property
-    def ratios(self) -> dict[str, float]:
-        found = self.observation.ratios.items() if self.observation else ()
-        return {chart: ratio for chart, ratio in found if math.isfinite(ratio)}  # JSON knows no other numbers
+    def view_keys(self) -> dict[str, str]:
+        """The keys of the views that are new, with what must be the same when they come again."""
+        return {self.arrival.part.key(view): self.digests[view.view_id] for view in self.fresh}
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """Under which what is answered shall be found again: by its new views, and as a part."""
+        return {**self.view_keys, self.arrival.part.part_key: ""}
+
+    def only_fresh(self) -> None:
+        """Of a part that is joined, what came before is with it already."""
+        if len(self.fresh) < len(self.arrival.part.views):
+            self.arrival = replace(self.arrival, part=replace(self.arrival.part, views=self.fresh))
+
+    def seen(self, looks: Sequence[Look]) -> Sighting:
+        arrival = self.arrival
+        return Sighting(arrival.part, arrival.active, arrival.bodies, self.digests, looks, arrival.received_at)
 
 
 class LinePipeline:
@@ -72,22 +105,32 @@ class LinePipeline:
         watch: Watch,
         metrics: LineMetrics,
         clock: Callable[[], datetime],
+        told: Told,
+        earlier: Earlier,
         *,
         window: timedelta,
         pixel_limit: int,
     ) -> None:
         self._journal, self._images, self._watch, self._metrics, self._clock = journal, images, watch, metrics, clock
+        self._told = told
+        """Called with every last word on a part, before it is on its way to whoever posted it."""
+        self._earlier = earlier
+        """What another line server answered for a part before this one had its station, by idempotency key."""
         self._window, self._pixel_limit = window, pixel_limit
         self._tickets = Tickets()
+        self.open_parts = OpenParts()
         self._log = structlog.get_logger("line")
 
     def inspect(self, arrival: Arrival, ticket: Ticket) -> Reply:
         """The part's answer, on disk before this returns; the same part again gets the same answer.
 
-        Raises OtherImage.
+        Raises OtherImage, Overloaded.
         """
-        key = arrival.part.key
-        ticket.digest = hashlib.sha256(arrival.body).hexdigest()
+        part = arrival.part
+        digests = {name: hashlib.sha256(body).hexdigest() for name, body in arrival.bodies.items()}
+        case = _Case(arrival, ticket, digests, part.views)
+        key = part.key(part.views[0]) if len(part.views) == 1 else part.part_key
+        ticket.digest = " ".join(f"{view.view_id}={case.digests[view.view_id]}" for view in part.views)
         while (held := self._tickets.enter(key, ticket)) is not None:
             reply = held.wait()
             if reply is not None and held.digest == ticket.digest and ticket.decide(reply) is None:
@@ -96,44 +139,39 @@ class LinePipeline:
             # Another image, or this one's line was told something else meanwhile: the journal says what stands.
             held.wait_finished()
         try:
-            stored = self._journal.answered(key, arrival.received_at - self._window)
-            if stored is not None:
-                return self._again(stored, arrival, ticket)
-            return self._judge(arrival, ticket)
+            stored, fresh = self._stored(part, case.digests, arrival.received_at)
+            if stored is not None and not fresh:
+                return self._again(stored, case)
+            case.fresh = fresh
+            return self._judge(case)
         except JournalBroken as error:
-            return self._unrecorded(arrival, ticket, error)
+            return self._unrecorded(case, (), error)
         finally:
             self._tickets.leave(key, ticket)
             ticket.finish()
 
-    def repeat(self, part: PartRequest, body: bytes, received_at: datetime) -> Reply | None:
+    def repeat(self, part: PartRequest, bodies: Mapping[str, bytes], received_at: datetime) -> Reply | None:
         """What the part was answered before; None for one that is new.
 
         Raises OtherImage, JournalBroken.
         """
-        stored = self._journal.answered(part.key, received_at - self._window)
-        if stored is None:
+        digests = {name: hashlib.sha256(body).hexdigest() for name, body in bodies.items()}
+        stored, fresh = self._stored(part, digests, received_at)
+        if stored is None or fresh:
             return None
-        if stored.digest != hashlib.sha256(body).hexdigest():
-            raise other_image(part.key)
         self._metrics.repeated()
         return reply_from(stored.answer)
 
-    def fail_safe(self, arrival: Arrival, result_code: int, reason: str) -> Reply:
-        """The answer for a part about which nothing is known in time."""
-        verdict = undecided(arrival.active.recipe.fail_safe, result_code, reason)
-        return self._reply(arrival, verdict, _Seen(), kept=None)
-
     def deadline_reply(self, arrival: Arrival) -> Reply:
         """The answer that leaves when the deadline comes first."""
-        waited = 1000 * (time.perf_counter() - arrival.started)
-        return self.fail_safe(arrival, DEADLINE, f"no verdict within {waited:.0f} ms")
+        verdict = undecided(arrival.active.recipe.fail_safe, DEADLINE, f"no verdict within {arrival.waited_ms:.0f} ms")
+        return reply_of(new_id(), arrival.part, arrival.active, verdict, (), None)
 
     def deadline_without_body(self, arrival: Arrival) -> Reply:
         """The answer for a part whose image was still arriving: there is nothing to record, but it counts."""
         reply = self.deadline_reply(arrival)
         verdict = undecided(arrival.active.recipe.fail_safe, DEADLINE, "the body did not arrive in time")
-        self._count(arrival.part, verdict, {"total": 1000 * (time.perf_counter() - arrival.started)})
+        self._count(arrival.part, reply, verdict, {"total": arrival.waited_ms})
         return reply
 
     def event(self, kind: str, subject: str, detail: dict[str, object]) -> None:
@@ -141,224 +179,332 @@ class LinePipeline:
 
         Raises JournalBroken.
         """
-        event = Event(new_id(), kind, subject, detail, self._clock())
         self._log.info(kind, subject=subject, **detail)
-        self._journal.append(Entry(event.id, "event", encode("event", event), event.happened_at))
+        record_event(self._journal, kind, subject, detail, self._clock())
 
-    def _again(self, stored: Answered, arrival: Arrival, ticket: Ticket) -> Reply:
-        if stored.digest != ticket.digest:
-            raise other_image(arrival.part.key)
+    def expire_parts(self) -> None:
+        """Decide the parts whose views did not all come in time."""
+        for open_part in self.open_parts.due(time.perf_counter()):
+            with open_part.lock:
+                if open_part.final is None and open_part.looks:
+                    self._conclude_partial(open_part)
+
+    def _stored(
+        self, part: PartRequest, digests: Mapping[str, str], received_at: datetime
+    ) -> tuple[Answered | None, tuple[ViewRequest, ...]]:
+        """What stands for the part, and the views that are new.
+
+        Raises OtherImage.
+        """
+        since = received_at - self._window
+        stored, fresh, told = None, [], set()
+        for view in part.views:
+            found = self._answered(part, part.key(view), since)
+            if found is None:
+                fresh.append(view)
+            elif found.digest != digests[view.view_id]:
+                raise other_image(part.key(view))
+            else:
+                stored = found
+                told.add(found.entry_id)
+        if stored is not None and len(told) > 1:  # they came one by one: the part's last word holds
+            stored = self._answered(part, part.part_key, since) or stored
+        return stored, tuple(fresh)
+
+    def _answered(self, part: PartRequest, key: str, since: datetime) -> Answered | None:
+        """What was answered under the key, by this server or by the one from which it took the station."""
+        return self._journal.answered(key, since) or self._earlier(part, since).get(key)
+
+    def _again(self, stored: Answered, case: _Case) -> Reply:
         self._metrics.repeated()
-        reply = reply_from(stored.answer)
-        late = ticket.decide(reply)
+        return self._unless_late(case, reply_from(stored.answer))
+
+    def _unless_late(self, case: _Case, reply: Reply) -> Reply:
+        """What stands already, told again."""
+        late = case.ticket.decide(reply)
         if late is None:
             return reply
         # The line has acted on the first answer, so that one stays on record, however late its repeat was. What the
         # repeat was told can be found under its own id.
-        detail: dict[str, object] = {"key": arrival.part.key, "first": reply.result_id}
-        event = Event(late.result_id, "repeat_late", arrival.part.station, detail, arrival.received_at)
-        self._journal.append(Entry(event.id, "event", encode("event", event), arrival.received_at, answer=late.body))
+        part, at = case.arrival.part, case.arrival.received_at
+        detail = {"key": part.part_key, "first": reply.result_id}
+        record_event(self._journal, "repeat_late", part.station, detail, at, event_id=late.result_id, answer=late.body)
         return late
 
-    def _unrecorded(self, arrival: Arrival, ticket: Ticket, error: JournalBroken) -> Reply:
-        """What can't be put on record is not answered as decided."""
-        self._log.error("journal_broken", reason=str(error))
-        verdict = undecided(arrival.active.recipe.fail_safe, STORAGE, str(error))
-        reply = self._reply(arrival, verdict, _Seen(), kept=None)
-        if ticket.decide(reply) is None:
-            self._count(arrival.part, verdict, {"total": 1000 * (time.perf_counter() - arrival.started)})
-        return ticket.reply()
-
-    def _judge(self, arrival: Arrival, ticket: Ticket) -> Reply:
+    def _judge(self, case: _Case) -> Reply:
+        arrival, ticket, begun = case.arrival, case.ticket, time.perf_counter()
+        pace = arrival.active.pace
+        if arrival.deadline is not None and ticket.late is None:
+            needed_ms = START_SHARE * pace.mean_ms * len(arrival.part.views)
+            if 1000 * (arrival.deadline - time.perf_counter()) < needed_ms:
+                if 1000 * (arrival.deadline - arrival.started) < needed_ms:
+                    pace.skipped()
+                ticket.expire()
+        case.timing_ms["queue"] = arrival.waited_ms
+        # A part that waits keeps waiting, whatever has become of its recipe meanwhile.
+        if len(arrival.active.recipe.expected_views) > 1 or self.open_parts.has(arrival.part):
+            return self._join(case)
         if ticket.late is not None:
-            return self._record_late(arrival, ticket, _Seen(), supersedes=None)
-        timing = {"queue": 1000 * (time.perf_counter() - arrival.started)}
-        seen = self._look(arrival, timing)
+            return self._record_late(case, ())
+        looks = self._look(case, arrival.active)
         try:
-            reply = self._settle(arrival, ticket, seen, timing)
+            reply = self._settle(case, looks)
         except JournalBroken as error:
-            reply = self._unrecorded(arrival, ticket, error)
-        self._watched(arrival, reply, seen)
+            reply = self._unrecorded(case, looks, error)
+        pace.took(1000 * (time.perf_counter() - begun) / len(looks))
+        self._watched(case, reply, looks)
         return reply
 
-    def _settle(self, arrival: Arrival, ticket: Ticket, seen: _Seen, timing: dict[str, float]) -> Reply:
+    def _look(self, case: _Case, active: Active) -> list[Look]:
+        arrival, part = case.arrival, case.arrival.part
+        looks = [
+            look(part, v, arrival.bodies[v.view_id], case.digests[v.view_id], active, self._watch, self._pixel_limit)
+            for v in part.views
+        ]
+        case.timing_ms["decode"] = sum(found.decode_ms for found in looks)
+        if any(found.score is not None for found in looks):
+            case.timing_ms["infer"] = sum(found.infer_ms for found in looks)
+        return looks
+
+    def _settle(self, case: _Case, looks: Sequence[Look]) -> Reply:
         """Decide, record, answer; the deadline may come first at any of these steps."""
+        arrival, ticket = case.arrival, case.ticket
         if ticket.late is not None:
-            return self._record_late(arrival, ticket, seen, supersedes=None)
-        verdict = self._verdict(arrival, seen)
-        kept = ticket.digest if _is_kept(verdict, arrival.active.recipe.keep_ok_share, ticket.digest) else None
-        reply = self._reply(arrival, verdict, seen, kept=kept)
-        began = time.perf_counter()
-        self._record(arrival, ticket.digest, reply, verdict, seen, kept=kept is not None, supersedes=None)
-        timing["commit"] = 1000 * (time.perf_counter() - began)
-        timing["total"] = 1000 * (time.perf_counter() - arrival.started)
-        reply.timing_ms.update(timing)
+            return self._record_late(case, looks)
+        active = arrival.active
+        verdict = decide(looks, (), active.classifier.card, active.point, active.recipe)
+        retained = self._retention(verdict, active, case.digests)
+        uri = self._uri(case.digests) if retained.kept else None
+        reply = reply_of(new_id(), arrival.part, active, verdict, looks, uri)
+        seen = case.seen(looks)
+        self._commit(case, lambda: record_inspection(self._journal, seen, reply, verdict, case.keys, retained))
+        reply.timing_ms.update(case.timing_ms)
         if ticket.decide(reply) is not None:
-            return self._record_late(arrival, ticket, seen, supersedes=reply.result_id)
-        self._count(arrival.part, verdict, timing)
+            return self._record_late(case, looks, supersedes=reply.result_id)
+        self._count(arrival.part, reply, verdict, case.timing_ms)
         return reply
 
-    def _look(self, arrival: Arrival, timing: dict[str, float]) -> _Seen:
-        """Decode, watch and score. A part never passes because something broke, so everything is caught here."""
-        part, active = arrival.part, arrival.active
-        began = time.perf_counter()
+    def _join(self, case: _Case) -> Reply:
+        """Add the views to their part, and decide it when it is whole."""
+        case.only_fresh()
+        arrival = case.arrival
+        deadline = arrival.started + JOIN_WAIT_MS / 1000 if arrival.deadline is None else arrival.deadline
+        new = OpenPart(new_id(), arrival.part, arrival.active, arrival.received_at, arrival.started, deadline)
         try:
-            prepared = prepare(part.frame(arrival.body), active.classifier.card.geometry, pixel_limit=self._pixel_limit)
-        except UnreadableImage as error:
-            return _Seen(unreadable=str(error))
-        except Exception as error:  # noqa: BLE001 - the edge of the process: the line must be answered
-            return self._broken(part, error, _Seen())
-        decoded = time.perf_counter()
-        timing["decode"] = 1000 * (decoded - began)
-        seen = _Seen(prepared=prepared)
+            open_part = self.open_parts.join(new)
+        except Overloaded:
+            if case.ticket.late is None:
+                raise
+            return self._record_late(case, ())
         try:
-            observation = None
-            if part.mode == "production":
-                observation = self._watch.observe(part.watched_camera, signature(prepared.overview))
-            seen = _Seen(prepared=prepared, observation=observation)
-            infer = time.perf_counter()
-            score = score_prepared(active.classifier, prepared)
-            timing["infer"] = 1000 * (time.perf_counter() - infer)
-        except Exception as error:  # noqa: BLE001 - the edge of the process: the line must be answered
-            return self._broken(part, error, seen)
-        if not score.is_finite:
-            return _Seen(prepared, observation=observation, broken="the model gave no number for this image")
-        return _Seen(prepared=prepared, score=score, observation=observation)
+            looks = self._look(case, open_part.active) if case.ticket.late is None else []
+            with open_part.lock:
+                reply = self._joined(case, open_part, looks)
+        finally:
+            self.open_parts.leave(open_part)
+        self._watched(case, reply, looks)
+        return reply
 
-    def _broken(self, part: PartRequest, error: Exception, seen: _Seen) -> _Seen:
-        self._log.error("inspection_broke", station=part.station, trigger_id=part.trigger_id, exc_info=error)
-        return _Seen(seen.prepared, None, seen.observation, broken=f"{type(error).__name__} inside Loupe; see the log")
-
-    def _verdict(self, arrival: Arrival, seen: _Seen) -> Verdict:
-        active = arrival.active
-        if seen.unreadable is not None:
-            return undecided(active.recipe.fail_safe, UNREADABLE, seen.unreadable)
-        if seen.score is None:
-            return undecided(active.recipe.fail_safe, NOT_INSPECTED, seen.broken or "no score")
-        standing = self._watch.standing(arrival.part.watched_camera)
-        cause = standing.cause if standing is not None and arrival.part.mode == "production" else None
-        return decide(seen.score, active.classifier.card, active.point, active.recipe, cause)
-
-    def _reply(self, arrival: Arrival, verdict: Verdict, seen: _Seen, *, kept: str | None) -> Reply:
-        """The answer under a new result id; `kept` is the hash under which the image is kept."""
-        result_id = new_id()
-        answer = answer_of(
-            result_id=result_id,
-            part=arrival.part,
-            active=arrival.active,
-            verdict=verdict,
-            deadline_met=verdict.result_code != DEADLINE,
-            view=view_of(arrival.part, seen.score, arrival.active, seen.drift_state, seen.ratios),
-            drift_state=seen.drift_state,
-            image_uri=self._images.uri(kept) if kept else None,
-        )
-        return Reply(body_of(answer), verdict.disposition, verdict.result_code, result_id)
-
-    def _record_late(self, arrival: Arrival, ticket: Ticket, seen: _Seen, supersedes: str | None) -> Reply:
-        """The fail-safe answer has left: it becomes the record that holds, over a decided one where there is one."""
-        late = ticket.reply()
-        recipe = arrival.active.recipe
-        verdict = undecided(recipe.fail_safe, DEADLINE, "no verdict in time")
+    def _joined(self, case: _Case, open_part: OpenPart, looks: Sequence[Look]) -> Reply:
+        arrival = case.arrival
+        concluded = open_part.final or self._concluded(arrival)
+        # Another request may have brought the same view since: behind the part's lock nobody comes between.
+        stored, case.fresh = self._stored(arrival.part, case.digests, arrival.received_at)
+        if stored is not None and not case.fresh:
+            return self._again(stored, case)
+        case.only_fresh()
+        if concluded is not None:
+            return self._view_after_the_end(case, concluded)
+        names, before = {view.view_id for view in case.fresh}, len(open_part.entries)
+        open_part.add([found for found in looks if found.view_id in names], arrival.bodies)
         try:
-            self._record(arrival, ticket.digest, late, verdict, seen, kept=True, supersedes=supersedes)
+            if case.ticket.late is not None or not open_part.missing:
+                return self._conclude(case, open_part)
+            return self._process(case, open_part)
         except JournalBroken as error:
-            self._log.error("journal_broken", reason=str(error), result_id=late.result_id)
-        waited = 1000 * (time.perf_counter() - arrival.started)
-        self._count(arrival.part, verdict, {"total": waited})
+            if len(open_part.entries) == before:
+                open_part.drop(names)
+            return self._unrecorded(case, looks, error)
+
+    def _concluded(self, arrival: Arrival) -> Reply | None:
+        found = self._answered(arrival.part, arrival.part.part_key, arrival.received_at - self._window)
+        return None if found is None else reply_from(found.answer)
+
+    def _view_after_the_end(self, case: _Case, final: Reply) -> Reply:
+        """The part was decided without this view: its verdict stands, and the view is told it."""
+        part, at = case.arrival.part, case.arrival.received_at
+        detail = {"result_id": final.result_id, "views": [view.view_id for view in part.views]}
+        record_event(self._journal, "view_late", part.station, detail, at, answer=final.body, keys=case.view_keys)
+        return self._unless_late(case, final)
+
+    def _whole(self, open_part: OpenPart) -> Sighting:
+        """The part with all views that came."""
+        looks = [open_part.looks[name] for name in sorted(open_part.looks)]
+        part = replace(open_part.part, views=tuple(found.view for found in looks))
+        digests = {found.view_id: found.digest for found in looks}
+        return Sighting(part, open_part.active, open_part.bodies, digests, looks, open_part.received_at)
+
+    def _conclude(self, case: _Case, open_part: OpenPart) -> Reply:
+        """The part is whole, or its last view was too late."""
+        late, active = case.ticket.late, open_part.active
+        if late is not None:
+            for view in case.arrival.part.views:  # nobody looked at these
+                open_part.looks.setdefault(view.view_id, Look(view, case.digests[view.view_id]))
+                open_part.bodies.setdefault(view.view_id, case.arrival.bodies[view.view_id])
+            seen, verdict = self._whole(open_part), self._late_verdict(active)
+            self._end(open_part, seen, late, verdict, case.keys, self._retention(verdict, active, seen.digests))
+        else:
+            seen = self._whole(open_part)
+            verdict = decide(seen.looks, (), active.classifier.card, active.point, active.recipe)
+            retained = self._retention(verdict, active, seen.digests)
+            uri = self._uri(seen.digests) if retained.kept else None
+            reply = reply_of(open_part.result_id, seen.part, active, verdict, seen.looks, uri)
+            self._commit(case, lambda: self._end(open_part, seen, reply, verdict, case.keys, retained))
+            reply.timing_ms.update(case.timing_ms)
+            late = case.ticket.decide(reply)
+            if late is None:
+                self._count_joined(open_part, reply, verdict, case.timing_ms)
+                return reply
+            verdict = self._late_verdict(active)
+            retained = self._retention(verdict, active, seen.digests)
+            keys = {**case.keys, alias(open_part.result_id): ""}
+            record_inspection(self._journal, seen, late, verdict, keys, retained, supersedes=reply.result_id)
+            open_part.final = late
+        self._count_joined(open_part, late, verdict, case.timing_ms)
         return late
 
-    def _record(
+    def _conclude_partial(self, open_part: OpenPart) -> None:
+        """The other views did not come in time."""
+        verdict = undecided(
+            open_part.active.recipe.fail_safe, MISSING_VIEW, f"missing: view {', '.join(open_part.missing)}"
+        )
+        seen = self._whole(open_part)
+        retained = self._retention(verdict, open_part.active, seen.digests)
+        uri = self._uri(seen.digests) if retained.kept else None
+        reply = reply_of(open_part.result_id, seen.part, open_part.active, verdict, seen.looks, uri)
+        try:
+            self._end(open_part, seen, reply, verdict, {seen.part.part_key: ""}, retained)
+        except JournalBroken as error:
+            open_part.deadline = time.perf_counter() + EXPIRE_AGAIN_S
+            self._log.error("journal_broken", reason=str(error), result_id=reply.result_id)
+        else:
+            self._count_joined(open_part, reply, verdict, {})
+
+    def _end(
         self,
-        arrival: Arrival,
-        digest: str,
+        open_part: OpenPart,
+        seen: Sighting,
         reply: Reply,
         verdict: Verdict,
-        seen: _Seen,
-        *,
-        kept: bool,
-        supersedes: str | None,
+        keys: Mapping[str, str],
+        retained: Retention,
     ) -> None:
-        part, active = arrival.part, arrival.active
-        view = View(
-            result_id=reply.result_id,
-            view_id=part.view_id,
-            camera=part.camera,
-            image_sha256=digest,
-            media_type=stored_type(part.frame(arrival.body)),
-            image_kept=kept,
-            width=seen.prepared.width if seen.prepared else None,
-            height=seen.prepared.height if seen.prepared else None,
-            class_name=seen.score.class_name if seen.score else None,
-            p_defect=seen.score.p_defect if seen.score else None,
-            novelty=seen.score.novelty if seen.score else None,
-            signals=seen.ratios,
-        )
-        record = Inspection(
-            result_id=reply.result_id,
-            station=part.station,
-            trigger_epoch=part.trigger_epoch,
-            trigger_id=part.trigger_id,
-            product=active.model.product,
-            part_id=part.part_id,
-            lot=part.lot,
-            mode=part.mode,
-            evaluation=verdict.evaluation,
-            disposition=verdict.disposition,
-            result_code=verdict.result_code,
-            reasons=verdict.reasons,
-            deadline_met=verdict.result_code != DEADLINE,
-            recipe_version=active.recipe.version,
-            model_id=active.model.id,
-            model_sha256=active.model.sha256,
-            drift_state=seen.drift_state,
-            keep_probability=active.recipe.keep_ok_share if verdict.disposition == "pass" else 1.0,
-            supersedes=supersedes,
-            answer=reply.body.decode(),
-            captured_at=part.captured_at,
-            received_at=arrival.received_at,
-            views=(view,),
-        )
-        self._journal.append(
-            Entry(
-                id=reply.result_id,
-                kind="inspection",
-                record=encode("inspection", record),
-                written_at=arrival.received_at,
-                key=part.key,
-                digest=digest,
-                answer=reply.body,
-                blobs={digest: arrival.body} if kept else {},
-            )
-        )
+        """Put the part's last word on record; it waits no more."""
+        if reply.result_id != open_part.result_id:
+            keys = {**keys, alias(open_part.result_id): ""}
+        record_inspection(self._journal, seen, reply, verdict, keys, retained, closes=open_part.entries)
+        open_part.final = reply
+        self.open_parts.remove(open_part)
 
-    def _count(self, part: PartRequest, verdict: Verdict, timing: dict[str, float]) -> None:
-        self._metrics.inspected(
-            part.station, part.mode, verdict.evaluation, verdict.disposition, verdict.result_code, timing
-        )
+    def _count_joined(
+        self, open_part: OpenPart, reply: Reply, verdict: Verdict, timing_ms: Mapping[str, float]
+    ) -> None:
+        total_ms = 1000 * (time.perf_counter() - open_part.started)
+        self._count(open_part.part, reply, verdict, {**timing_ms, "total": total_ms})
 
-    def _watched(self, arrival: Arrival, reply: Reply, seen: _Seen) -> None:
-        """An alarm reaches the database, the metrics and the log; its clearing does too."""
-        part, observation = arrival.part, seen.observation
-        if observation is None:
-            return
-        standing = self._watch.standing(part.watched_camera) is not None
-        self._metrics.watched(part.watched_camera, observation.ratios, standing)
-        if observation.alarm is None and not observation.cleared:
-            return
+    def _process(self, case: _Case, open_part: OpenPart) -> Reply:
+        """The part waits for more views; what came is on disk."""
+        missing = ", ".join(open_part.missing)
+        verdict = undecided(open_part.active.recipe.fail_safe, MISSING_VIEW, f"missing: view {missing}")
+        seen = self._whole(open_part)
+        retained = self._retention(verdict, open_part.active, seen.digests)
+        reply = reply_of(open_part.result_id, seen.part, open_part.active, verdict, seen.looks, None, processing=True)
+        entry_id = ""
+
+        def record() -> None:
+            nonlocal entry_id
+            entry_id = record_views(self._journal, seen, case.arrival.part, reply, verdict, retained)
+
+        self._commit(case, record)
+        open_part.entries.append(entry_id)
+        open_part.processing = reply.body
+        reply.timing_ms.update(case.timing_ms)
+        if case.ticket.decide(reply) is not None:
+            return self._conclude(case, open_part)
+        return reply
+
+    def _commit(self, case: _Case, record: Callable[[], object]) -> None:
+        began = time.perf_counter()
+        record()
+        case.timing_ms["commit"] = 1000 * (time.perf_counter() - began)
+        case.timing_ms["total"] = case.arrival.waited_ms
+
+    def _retention(self, verdict: Verdict, active: Active, digests: Mapping[str, str]) -> Retention:
+        return retention(verdict, active.recipe, digests, on_reserve=self._journal.on_reserve)
+
+    def _uri(self, digests: Mapping[str, str]) -> str:
+        return self._images.uri(next(iter(digests.values())))
+
+    def _late_verdict(self, active: Active) -> Verdict:
+        return undecided(active.recipe.fail_safe, DEADLINE, "no verdict in time")
+
+    def _record_late(self, case: _Case, looks: Sequence[Look], supersedes: str | None = None) -> Reply:
+        """The fail-safe answer has left: it becomes the record that holds, over a decided one where there is one."""
+        late, active = case.ticket.reply(), case.arrival.active
+        verdict = self._late_verdict(active)
+        retained = self._retention(verdict, active, case.digests)
         try:
-            if observation.alarm is not None:
-                self._store_alarm(arrival, reply, observation.alarm)
-            else:
-                self.event("optics_alarm_cleared", part.watched_camera, {"result_id": reply.result_id})
+            seen = case.seen(looks)
+            record_inspection(self._journal, seen, late, verdict, case.keys, retained, supersedes=supersedes)
         except JournalBroken as error:
-            self._log.error("journal_broken", reason=str(error))
+            self._log.error("journal_broken", reason=str(error), result_id=late.result_id)
+        self._count(case.arrival.part, late, verdict, {"total": case.arrival.waited_ms})
+        return late
 
-    def _store_alarm(self, arrival: Arrival, reply: Reply, raised: Any) -> None:
-        part = arrival.part
+    def _unrecorded(self, case: _Case, looks: Sequence[Look], error: JournalBroken) -> Reply:
+        """What can't be put on record is not answered as decided."""
+        self._log.error("journal_broken", reason=str(error))
+        arrival = case.arrival
+        verdict = undecided(arrival.active.recipe.fail_safe, STORAGE, str(error))
+        reply = reply_of(new_id(), arrival.part, arrival.active, verdict, looks, None)
+        late = case.ticket.decide(reply)
+        if late is not None:
+            reply, verdict = late, self._late_verdict(arrival.active)
+        self._count(arrival.part, reply, verdict, {"total": arrival.waited_ms})
+        return reply
+
+    def _count(self, part: PartRequest, reply: Reply, verdict: Verdict, timing_ms: dict[str, float]) -> None:
+        self._metrics.inspected(
+            part.station, part.mode, verdict.evaluation, verdict.disposition, verdict.result_code, timing_ms
+        )
+        self._told(part, reply.body)
+
+    def _watched(self, case: _Case, reply: Reply, looks: Sequence[Look]) -> None:
+        """An alarm reaches the database, the metrics and the log; its clearing does too."""
+        part = case.arrival.part
+        for found in looks:
+            observation = found.observation
+            if observation is None:
+                continue
+            camera = part.watched_camera(found.view)
+            self._metrics.watched(camera, observation.rounded, found.optics_cause is not None)
+            if observation.alarm is None and not observation.cleared:
+                continue
+            try:
+                if observation.alarm is not None:
+                    self._store_alarm(case, reply, found.view, observation.alarm)
+                else:
+                    self.event("optics_alarm_cleared", camera, {"result_id": reply.result_id})
+            except JournalBroken as error:
+                self._log.error("journal_broken", reason=str(error))
+
+    def _store_alarm(self, case: _Case, reply: Reply, view: ViewRequest, raised: Any) -> None:
+        arrival = case.arrival
+        camera = arrival.part.watched_camera(view)
         alarm = Alarm(
             id=new_id(),
-            station=part.station,
-            camera=part.camera,
+            station=arrival.part.station,
+            camera=view.camera,
             product=arrival.active.model.product,
             cause=raised.cause,
             chart=raised.chart,
@@ -367,16 +513,39 @@ class LinePipeline:
             result_id=reply.result_id,
             raised_at=arrival.received_at,
         )
-        self._metrics.alarmed(part.watched_camera, alarm.cause)
-        self._log.warning("optics_alarm", camera=part.watched_camera, cause=alarm.cause, ratio=round(alarm.ratio, 2))
+        self._metrics.alarmed(camera, alarm.cause)
+        self._log.warning("optics_alarm", camera=camera, cause=alarm.cause, ratio=round(alarm.ratio, 2))
         self._journal.append(Entry(alarm.id, "alarm", encode("alarm", alarm), alarm.raised_at))
 
 
-def new_id() -> str:
-    """An id that sorts by time: milliseconds since 1970 in hex, then 64 random bits."""
-    return f"{time.time_ns() // 1_000_000:012x}-{secrets.token_hex(8)}"
+def recover(journal: Journal) -> int:
+    """Decide the parts that waited for views when the process before this one ended; returns how many."""
+    parts: dict[str, list[Waiting]] = {}
+    for entry in journal.provisional():
+        parts.setdefault(entry.id.rpartition(".")[0], []).append(entry)
+    for result_id, entries in parts.items():
+        try:
+            _recover_part(journal, result_id, entries)
+        except JournalBroken as error:  # its views stay where they are until the next start
+            structlog.get_logger("line").error("journal_broken", reason=str(error), result_id=result_id)
+    return len(parts)
 
 
-def _is_kept(verdict: Verdict, keep_ok_share: float, digest: str) -> bool:
-    """Everything but good parts is kept, and of these a share chosen by their hash, so without regard to content."""
-    return verdict.disposition != "pass" or int(digest[:8], 16) / 2**32 < keep_ok_share
+def _recover_part(journal: Journal, result_id: str, entries: list[Waiting]) -> None:
+    last = entries[-1]
+    inspection: Inspection = decode(last)
+    blobs = {sha256: data for entry in entries for sha256, data in entry.blobs.items()}
+    # A view that came while the disk was on its reserve, or that the disk has damaged, has no image.
+    views = tuple(replace(view, image_kept=view.image_sha256 in blobs) for view in inspection.views)
+    journal.append(
+        Entry(
+            id=result_id,
+            kind=last.kind,
+            record=encode(last.kind, replace(inspection, views=views)),
+            written_at=inspection.received_at,
+            keys={part_key(inspection.station, inspection.trigger_epoch, inspection.trigger_id): ""},
+            answer=finished(last.answer or b"{}").body,
+            blobs=blobs,
+            closes=tuple(entry.id for entry in entries),
+        )
+    )

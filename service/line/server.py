@@ -1,40 +1,58 @@
 """The line server's parts, built from the settings, started and stopped together."""
 
-import json
+import math
+import os
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import structlog
 from prometheus_client import CollectorRegistry
 
-from models.classifier import Classifier
+from models.batching import open_classifier
+from monitoring import signals
 from monitoring.metrics import LineMetrics
 from monitoring.watch import Watch
+from service.line import baselines
 from service.line.access import Access
 from service.line.admission import Admission
 from service.line.background import Repeating
-from service.line.champions import Champions
-from service.line.pipeline import LinePipeline
+from service.line.champions import Champions, Swap
+from service.line.dispatch import Dispatcher
+from service.line.forwarding import Forwarder
+from service.line.loading import ModelLoader
+from service.line.ownership import BEAT_S, Ownership, owner_id
+from service.line.pipeline import LinePipeline, recover
+from service.line.publishing import VerdictPublisher
+from service.line.recording import alias
+from service.line.requests import PartRequest
+from service.line.siblings import Siblings
 from service.line.stations import Stations
+from service.line.stopping import Stopping
+from service.line.waiting import Waiters
 from service.settings import Settings
 from service.wiring import now
-from storage import keys
+from storage import challenges, keys
 from storage.database import Database, DatabaseUnavailable, ensure_schema, open_database
 from storage.drain import BATCH, drain_once
 from storage.images import open_image_store
 from storage.images.content import ContentStore
-from storage.journal import Journal
+from storage.journal import Journal, JournalBroken, JournalLocked
 
-DRAIN_INTERVAL_S = 0.3
+DRAIN_INTERVAL_S = 0.5
 """Between drains records gather: a transaction and its fsyncs cost the same for one record as for many."""
+TIDY_INTERVAL_S = 0.3
+EXPIRE_INTERVAL_S = 0.02
+IDLE_S = 5.0
 SAVE_INTERVAL_S = 30.0
-PRUNE_INTERVAL_S = 600.0
+SIBLINGS_INTERVAL_S = 10.0
+LOCK_WAIT_S = 5.0
+"""Another line server may be draining the journal of this one when it starts again."""
+FIRST_DRAIN_S = 3.0
+"""At the end, stations are given back when everything is drained, or after this time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +71,63 @@ class LineServer:
     registry: CollectorRegistry
     pipeline: LinePipeline
     admission: Admission
-    pool: ThreadPoolExecutor
+    dispatcher: Dispatcher
+    waiters: Waiters
+    stopping: Stopping
+    ownership: Ownership
+    siblings: Siblings
+    forwarder: Forwarder
     clock: Callable[[], datetime]
     started: float
     """time.monotonic() at the start; the heartbeat counts from here."""
 
+    @property
+    def draining(self) -> bool:
+        """Whether the server is stopping: what is in work is answered, nothing new is taken on."""
+        return self.stopping.begun
+
     def state(self, product: str | None = None) -> str:
-        """preoperational, ready or error: for a product, or for any where none is named."""
+        """preoperational, initialized, ready or error: for a product, or for any where none is named.
+
+        Preoperational: nothing is known that could decide. Initialized: its model is being loaded, or rests.
+        """
         if self.journal.failure is not None:
             return "error"
         products = self.champions.summary()
         concerned = [products[product]] if product in products else [] if product else list(products.values())
         if any(facts["model"] and facts["recipe_fits"] for facts in concerned):
             return "ready"
-        return "error" if concerned else "preoperational"
+        if any(facts["refused"] or (facts["model"] and not facts["recipe_fits"]) for facts in concerned):
+            return "error"
+        return "initialized" if concerned else "preoperational"
+
+    def station_state(self, station: str) -> str:
+        """The state of the station's last product; error too while its last challenge failed or is too long ago."""
+        product = self.stations.product(station)
+        state = self.state(product)
+        if state != "ready":
+            return state
+        last = self.stations.challenge(station)
+        named = product or (last.product if last is not None else next(iter(self.champions.loaded), ""))
+        return (
+            "ready"
+            if self.stations.lets_through(station, self.champions.recipe(named, station), self.clock())
+            else "error"
+        )
+
+    def answered(self, result_id: str) -> bytes | None:
+        """What was answered under this id, from the journal or from a part that still waits for views."""
+        # What was promised while views were awaited may have become something else: that holds.
+        stored = self.journal.answered(alias(result_id), self.window_start())
+        body = stored.answer if stored is not None else self.journal.find(result_id)
+        if body is None:
+            open_part = self.pipeline.open_parts.find_result(result_id)
+            body = open_part.processing if open_part is not None else None
+        return body
+
+    def window_start(self) -> datetime:
+        """Answers older than this are no longer repeated."""
+        return self.clock() - timedelta(hours=self.settings.idempotency_window_h)
 
 
 @contextmanager
@@ -75,123 +136,218 @@ def running(settings: Settings) -> Iterator[LineServer]:
 
     The database may be away: verdicts wait for the first model, records wait in the journal.
 
-    Raises JournalLocked, WrongDatabaseUrl, UnknownImageStore, SchemaBehind.
+    Raises JournalLocked, JournalUnusable, WrongDatabaseUrl, UnknownImageStore, SchemaBehind, WrongMqttAddress.
     """
-    folder = settings.data_dir.absolute() / "line"
-    database = open_database(settings.database_address)
-    # A schema that does not fit is refused at once; a database that is away is waited for by `_follow`.
-    with suppress(DatabaseUnavailable):
-        ensure_schema(database)
-    images = open_image_store(settings.image_store_address)
-    journal = Journal(folder / "journal")
+    folder = settings.line_folder
+    with ExitStack() as closing:
+        database = open_database(settings.database_address)
+        closing.callback(database.close)
+        # A schema that does not fit is refused at once; a database that is away is waited for by `_follow`.
+        with suppress(DatabaseUnavailable):
+            ensure_schema(database)
+        images = open_image_store(settings.image_store_address)
+        # Compiled code is loaded, or made, now: no part shall wait for it.
+        signals.warm()
+        journal = _open_journal(folder / "journal", int(settings.journal_reserve_mb * 1e6))
+        closing.callback(journal.close)
+        server = _assembled(settings, database, images, journal, folder, closing)
+        recover(journal)
+        # A challenge that failed just before the last end must be in the database before anybody looks there.
+        _drain_rest(server, FIRST_DRAIN_S)
+        baselines.restore(server.watch, folder / "baselines")
+        closing.callback(baselines.save, server.watch, folder / "baselines")
+        closing.callback(_drain_rest, server, math.inf)
+        closing.callback(_release, server)
+        closing.callback(_drain_rest, server, FIRST_DRAIN_S)
+        for thread in _threads(server, folder):
+            closing.callback(thread.start().stop)
+        closing.callback(server.dispatcher.close)
+        yield server
+
+
+def _assembled(
+    settings: Settings, database: Database, images: ContentStore, journal: Journal, folder: Path, closing: ExitStack
+) -> LineServer:
     registry = CollectorRegistry()
     metrics = LineMetrics(registry)
-    watch = Watch(settings.commission_images)
-    _restore_watch(watch, folder / "optics.json")
-    champions = Champions(
-        database, images, folder / "models", lambda path: Classifier(path, settings.provider, threads=1)
+    watch, waiters = Watch(settings.commission_images), Waiters()
+    publisher = None
+    if settings.mqtt_url:
+        publisher = VerdictPublisher(settings.mqtt_url, counted=metrics.published)
+        closing.callback(publisher.close)
+
+    def told(part: PartRequest, body: bytes) -> None:
+        waiters.tell(part.part_key, body)
+        if publisher is not None:
+            publisher.publish(part.station, body)
+
+    def event(kind: str, station: str, detail: dict[str, object]) -> None:
+        pipeline.event(kind, station, detail)
+
+    siblings = Siblings(
+        folder,
+        int(settings.journal_reserve_mb * 1e6),
+        lambda found, until: _drain_sibling(found, database, images, until),
     )
+    ownership = Ownership(
+        database,
+        owner_id(folder / "owner"),
+        settings.line_address,
+        folder / "stations.json",
+        clock=now,
+        tell=event,
+        before_taking=siblings.look,
+        count=metrics.stations_owned.set,
+    )
+    closing.callback(ownership.close)
+    stopping = Stopping()
+    loader = ModelLoader(images, folder / "models", lambda path: open_classifier(path, settings.provider, threads=1))
     pipeline = LinePipeline(
         journal,
         images,
         watch,
         metrics,
         now,
+        told,
+        ownership.earlier,
         window=timedelta(hours=settings.idempotency_window_h),
         pixel_limit=int(settings.max_megapixels * 1e6),
     )
-    server = LineServer(
+    return LineServer(
         settings=settings,
         database=database,
         images=images,
         journal=journal,
         watch=watch,
-        champions=champions,
+        champions=Champions(loader, int(settings.model_memory_mb * 1e6)),
         access=Access(),
         stations=Stations(),
         metrics=metrics,
         registry=registry,
         pipeline=pipeline,
         admission=Admission(settings.queue_limit, metrics),
-        pool=ThreadPoolExecutor(settings.threads, thread_name_prefix="inspect"),
+        dispatcher=Dispatcher(settings.threads or max(2, os.cpu_count() or 2)),
+        waiters=waiters,
+        stopping=stopping,
+        ownership=ownership,
+        siblings=siblings,
+        forwarder=Forwarder(ownership, stopping, metrics),
         clock=now,
         started=time.monotonic(),
     )
-    threads = [
-        Repeating("follow", settings.watch_poll_s, lambda: _follow(server)).start(),
-        Repeating("drain", DRAIN_INTERVAL_S, lambda: _drain(server)).start(),
-        Repeating("save_optics", SAVE_INTERVAL_S, lambda: _save_watch(watch, folder / "optics.json")).start(),
-        Repeating("prune", PRUNE_INTERVAL_S, lambda: _prune(server)).start(),
+
+
+def _threads(server: LineServer, folder: Path) -> list[Repeating]:
+    return [
+        Repeating("follow", server.settings.watch_poll_s, lambda: _follow(server)),
+        Repeating("load", server.settings.watch_poll_s, lambda: _load(server), wake=server.champions.pending),
+        Repeating("drain", DRAIN_INTERVAL_S, lambda: _drain(server)),
+        Repeating("tidy", TIDY_INTERVAL_S, lambda: _tidy(server)),
+        Repeating("expire", IDLE_S, lambda: _expire(server), wake=server.pipeline.open_parts.began),
+        Repeating("own", BEAT_S, server.ownership.look),
+        Repeating("take_over", BEAT_S, server.ownership.take),
+        Repeating("drain_siblings", SIBLINGS_INTERVAL_S, server.siblings.look),
+        Repeating("save_optics", SAVE_INTERVAL_S, lambda: _save(server.watch, folder / "baselines")),
     ]
-    try:
-        yield server
-    finally:
-        server.pool.shutdown(wait=True)
-        for thread in threads:
-            thread.stop()
-        _drain_rest(server)
-        journal.close()
-        database.close()
-        _save_watch(watch, folder / "optics.json")
 
 
 def _follow(server: LineServer) -> bool:
-    """Follow promotions, recipes and keys."""
+    """Follow promotions, recipes, keys and challenges."""
     if not server.champions.is_following:
         ensure_schema(server.database)
-    # Keys come first: nothing may be ready before it is guarded, and loading a model takes its time.
     with server.database.read() as connection:
+        # Keys come first: nothing may be ready before it is guarded.
         server.access.replace(keys.listing(connection))
-    for swap in server.champions.refresh():
-        if swap.reason is None:
-            server.metrics.champion(swap.product, swap.model_id)
-            server.pipeline.event("model_loaded", swap.product, {"model": swap.model_id})
-        else:
-            detail: dict[str, object] = {"model": swap.model_id, "reason": swap.reason}
-            server.pipeline.event("model_refused", swap.product, detail)
+        server.stations.follow(challenges.latest(connection))
+        server.champions.follow(connection)
     server.metrics.ready.set(float(server.state() == "ready"))
     return False
 
 
+def _load(server: LineServer) -> bool:
+    """Load what was promoted, on a thread of its own: keys and recipes are followed meanwhile."""
+    for swap in server.champions.load():
+        _tell_swap(server, swap)
+    server.metrics.models_loaded.set(len(server.champions.loaded))
+    server.metrics.models_bytes.set(server.champions.loaded_bytes)
+    server.metrics.ready.set(float(server.state() == "ready"))
+    return False
+
+
+def _tell_swap(server: LineServer, swap: Swap) -> None:
+    detail: dict[str, object] = {"model": swap.model_id}
+    if swap.reason is None:
+        server.metrics.champion(swap.product, swap.model_id)
+    else:
+        detail["reason"] = swap.reason
+    with suppress(JournalBroken):  # the swap has happened, on record or not; the log has it
+        server.pipeline.event("model_refused" if swap.reason else "model_loaded", swap.product, detail)
+
+
 def _drain(server: LineServer) -> bool:
-    if server.journal.failure is not None:
-        server.journal.probe()
     moved = drain_once(server.journal, server.database, server.images)
     server.metrics.journal_waiting.set(server.journal.waiting_count)
     if moved or server.journal.waiting_count == 0:
         server.metrics.drained_at.set(server.clock().timestamp())
-    return moved == BATCH
+    return moved > 0 and server.journal.waiting_count >= BATCH
 
 
-def _drain_rest(server: LineServer) -> None:
-    log = structlog.get_logger("line")
+def _open_journal(folder: Path, reserve_bytes: int) -> Journal:
+    give_up = time.monotonic() + LOCK_WAIT_S
+    while True:
+        try:
+            return Journal(folder, reserve_bytes=reserve_bytes)
+        except JournalLocked:
+            if time.monotonic() > give_up:
+                raise
+        time.sleep(0.1)
+
+
+def _drain_sibling(journal: Journal, database: Database, images: ContentStore, until: float) -> None:
+    """What a dead line server left: its parts that waited for views are decided, and all goes to the database."""
+    recover(journal)
+    while time.monotonic() < until and drain_once(journal, database, images):
+        pass
+
+
+def _release(server: LineServer) -> None:
     try:
-        while drain_once(server.journal, server.database, server.images):
+        server.ownership.release()
+    except Exception as error:  # noqa: BLE001 - the edge of the process: others take over all the same, only later
+        structlog.get_logger("line").warning("stations_not_released", reason=str(error))
+
+
+def _drain_rest(server: LineServer, limit_s: float) -> None:
+    log, until = structlog.get_logger("line"), time.monotonic() + limit_s
+    try:
+        while time.monotonic() < until and drain_once(server.journal, server.database, server.images):
             pass
-    except (OSError, RuntimeError) as error:
-        # The records are safe where they are; the next start moves them.
+    except Exception as error:  # noqa: BLE001 - the edge of the process: whatever it is, the records are safe on disk
         log.warning("drain_postponed", waiting=server.journal.waiting_count, reason=str(error))
 
 
-def _prune(server: LineServer) -> bool:
-    server.journal.prune(server.clock(), timedelta(hours=server.settings.idempotency_window_h))
+def _tidy(server: LineServer) -> bool:
+    try:
+        server.journal.tidy(server.clock(), timedelta(hours=server.settings.idempotency_window_h))
+    finally:  # only tidying makes the room that a probe after a full disk needs
+        # Here too: while the database is away draining waits for it, or fails, and does not come to telling.
+        server.metrics.journal_waiting.set(server.journal.waiting_count)
+        server.metrics.journal_on_reserve.set(float(server.journal.on_reserve))
+        if server.journal.failure is not None:
+            server.journal.probe()
     return False
 
 
-def _restore_watch(watch: Watch, path: Path) -> None:
-    if not path.exists():
-        return
-    try:
-        watch.restore(json.loads(path.read_text()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        # A baseline that can't be read is learned anew; refusing to serve would stop the line.
-        structlog.get_logger("line").error("optics_state_unreadable", path=str(path), reason=str(error))
-        path.rename(path.with_suffix(".unreadable"))
+def _expire(server: LineServer) -> bool:
+    """Look often while parts wait for their views, and not while none does: a thread that wakes costs the line."""
+    server.pipeline.open_parts.began.clear()
+    server.pipeline.expire_parts()
+    if not server.pipeline.open_parts:
+        return False
+    time.sleep(EXPIRE_INTERVAL_S)
+    return True
 
 
-def _save_watch(watch: Watch, path: Path) -> bool:
-    states: dict[str, Any] = watch.states()
-    partial = path.with_suffix(".part")
-    partial.write_text(json.dumps(states))
-    partial.replace(path)
+def _save(watch: Watch, folder: Path) -> bool:
+    baselines.save(watch, folder)
     return False

@@ -45,6 +45,19 @@ class LineProcess:
     database_url: str = ""
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
+    changes: dict[str, str] = field(default_factory=dict)
+    """More of its environment."""
+    under: tuple[str, ...] = ()
+    """A program that runs it, such as strace."""
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "serve.log").read_text()
 
     @property
     def url(self) -> str:
@@ -52,14 +65,15 @@ class LineProcess:
 
     @property
     def settings(self) -> Settings:
-        return load_settings(data_dir=self.folder / "data", database_url=self.database_url)
+        own = Path(self.changes.get("LOUPE_DATA_DIR", self.folder / "data"))
+        return load_settings(data_dir=own, database_url=self.database_url)
 
     def start(self, *, ready: bool = True) -> None:
-        changes = {"LOUPE_PORT": str(self.port), "LOUPE_DATABASE_URL": self.database_url}
+        changes = {"LOUPE_PORT": str(self.port), "LOUPE_DATABASE_URL": self.database_url, **self.changes}
         log = (self.folder / "serve.log").open("ab")
         with log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "service.cli", "serve"],
+                [*self.under, sys.executable, "-m", "service.cli", "serve"],
                 cwd=self.folder,
                 env=environment(self.folder, **changes),
                 stdout=log,
@@ -89,9 +103,9 @@ class LineProcess:
 
 
 @contextmanager
-def line_process(folder: Path, database_url: str = "") -> Iterator[LineProcess]:
-    """A line server that is not started yet, and is gone at the end whatever happens."""
-    line = LineProcess(folder, database_url)
+def line_process(folder: Path, database_url: str = "", **changes: str) -> Iterator[LineProcess]:
+    """A line server that is not started yet, and is gone at the end whatever happens; `changes`: its environment."""
+    line = LineProcess(folder, database_url, changes=changes)
     try:
         yield line
     finally:
@@ -144,5 +158,7 @@ class Shift:
             response = post_part(client, self.line, n)
         except httpx.TransportError:
             return  # the process was killed: nobody knows whether the part was recorded
+        if response.status_code == 503 and response.json()["result_code"] == 907:
+            return  # the server is stopping, and said so
         assert response.status_code == 200, response.text
         self.bodies[n] = response.content

@@ -13,7 +13,7 @@ import numpy as np
 
 from storage import inspections
 from tests.e2e.processes import LineProcess, Shift, line_process, opened, part, post_part
-from tests.service.line.stocked import add_champion
+from tests.service.line.stocked import add_champion, change_recipe
 
 PARTS = 200
 STOP_WITHIN_S = 10.0
@@ -47,6 +47,7 @@ def test_kill_under_load_loses_nothing_and_doubles_nothing(tmp_path: Path, datab
     with line_process(tmp_path, database_url) as line:
         with opened(line) as stores:
             add_champion(stores, tmp_path)
+            change_recipe(stores, keep_ok_share=1.0)
         line.start()
         shift = Shift(line)
         shift.post(list(range(PARTS)), kill_after=int(rng.integers(40, 160)), rng=rng)
@@ -66,6 +67,7 @@ def test_stop_under_load_answers_drains_and_exits_cleanly(tmp_path: Path, databa
     with line_process(tmp_path, database_url) as line:
         with opened(line) as stores:
             add_champion(stores, tmp_path)
+            change_recipe(stores, keep_ok_share=1.0)
         line.start()
         shift = Shift(line)
         shift.post(list(range(60)))

@@ -397,7 +397,7 @@ def test_data_folder_without_permission_is_said(loupe: Loupe, tmp_path: Path) ->
 def test_second_line_server_on_one_data_folder_is_one_sentence(loupe: Loupe, tmp_path: Path) -> None:
     with line_process(tmp_path) as line:
         line.start(ready=False)
-        lock = tmp_path / "data" / "line" / "journal" / "journal.sqlite"
+        lock = tmp_path / "data" / "line" / "journal" / "index.sqlite"
         while not lock.exists():
             assert line.process is not None
             assert line.process.poll() is None

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from service.cli import app
-from service.commands.people import KeyUnknown, WrongRecipe
+from service.commands.keys import KeyUnknown
+from service.commands.recipes import RecipeUnknown
+from service.recipe_files import WrongRecipeFile
+from service.recipe_rules import WrongRecipe
 from service.settings import PREFIX, Settings, load_settings
 from service.wiring import Stores, open_stores
 from storage import keys, labels
@@ -76,7 +80,7 @@ def test_station_starts_from_what_held_for_all(stores: Stores, product: str) -> 
 
 def test_nothing_is_decided_as_pass_by_default(stores: Stores, product: str) -> None:
     made = recipe(product)
-    assert (made["fail_safe"], made["on_optics_alarm"], made["keep_ok_share"]) == ("recheck", "not_decidable", 1.0)
+    assert (made["fail_safe"], made["on_optics_alarm"], made["keep_ok_share"]) == ("recheck", "not_decidable", 0.1)
 
 
 @pytest.mark.parametrize(
@@ -84,6 +88,7 @@ def test_nothing_is_decided_as_pass_by_default(stores: Stores, product: str) -> 
     [
         ("--fail-safe", "pass"), ("--fail-safe", "rework"), ("--on-optics-alarm", "ignore"), ("--deadline-ms", "-1"),
         ("--disposition", "scratch"), ("--disposition", "scratch=pass"), ("--disposition", "=reject "),
+        ("--disposition", "good=reject"), ("--view", " top"), ("--view", "a\tb"), ("--challenge-every-h", "-1"),
     ],
 )  # fmt: skip
 def test_recipe_that_can_not_hold_is_refused_and_not_stored(
@@ -111,6 +116,143 @@ def test_operating_point_must_be_one_of_the_champion(product: str) -> None:
 @pytest.mark.usefixtures("stores")
 def test_product_that_does_not_exist_gets_no_recipe() -> None:
     assert isinstance(loupe("recipe", "set", "unheard", "--deadline-ms", "80").exception, WrongRecipe)
+
+
+def test_views_and_challenges_are_set_kept_and_taken_away(product: str) -> None:
+    first = recipe(product, "--view", "top", "--view", "side", "--challenge-every-h", "12")
+    assert (first["expected_views"], first["challenge_every_h"]) == (["top", "side"], 12.0)
+    second = recipe(product, "--keep-ok-share", "0.5")
+    assert (second["expected_views"], second["challenge_every_h"]) == (["top", "side"], 12.0)
+    third = recipe(product, "--view", "top", "--challenge-every-h", "0")
+    assert (third["expected_views"], third["challenge_every_h"]) == (["top"], None)
+    assert recipe(product, "--no-views")["expected_views"] == []
+    assert loupe("recipe", "set", product, "--view", "top", "--no-views").exit_code == 2
+    assert isinstance(loupe("recipe", "set", product, "--view", "a", "--view", "a").exception, WrongRecipe)
+
+
+def test_every_version_is_shown_with_what_it_changed(product: str) -> None:
+    recipe(product, "--deadline-ms", "80")
+    recipe(product, "--deadline-ms", "90", "--disposition", "scratch=rework")
+    found = json.loads(loupe("recipe", "history", product, "--json").stdout)
+    assert [(r["version"], r["changed"]) for r in found] == [
+        (3, ["class_disposition", "deadline_ms"]),
+        (2, ["deadline_ms"]),
+        (1, None),
+    ]
+    assert "deadline_ms 80 -> 90" in loupe("recipe", "history", product).output
+    assert isinstance(loupe("recipe", "history", product, "--station", "s9").exception, RecipeUnknown)
+
+
+def test_rollback_is_a_new_version_with_the_former_content(stores: Stores, product: str) -> None:
+    recipe(product, "--deadline-ms", "80", "--view", "top")
+    recipe(product, "--deadline-ms", "0", "--no-views")
+    said = json.loads(loupe("recipe", "rollback", product, "--version", "2", "--json").stdout)
+    assert (said["version"], said["deadline_ms"], said["expected_views"]) == (4, 80.0, ["top"])
+    with stores.database.read() as connection:
+        assert [r.version for r in model_store.recipe_history(connection, product, "*")] == [4, 3, 2, 1]
+    assert isinstance(loupe("recipe", "rollback", product, "--version", "9").exception, RecipeUnknown)
+
+
+def test_rollback_to_what_no_longer_holds_is_refused(stores: Stores, product: str) -> None:
+    with stores.database.write() as connection:
+        first = model_store.newest_recipes(connection)[product, "*"]
+        model_store.add_recipe(connection, replace(first, version=2, operating_point="strict"))
+        model_store.add_recipe(connection, replace(first, version=3))
+    assert isinstance(loupe("recipe", "rollback", product, "--version", "2").exception, WrongRecipe)
+
+
+def test_check_takes_what_nobody_can_tell_yet_as_a_problem(stores: Stores, product: str) -> None:
+    said = loupe("recipe", "check", "--json")
+    assert (said.exit_code, json.loads(said.stdout)) == (0, {"ok": True, "recipes": 1, "problems": []})
+    with stores.database.write() as connection:
+        held = model_store.newest_recipes(connection)[product, "*"]
+        model_store.add_recipe(connection, replace(held, version=2, operating_point="strict"))
+        model_store.add_recipe(connection, replace(held, product="untrained", version=1))
+    said = loupe("recipe", "check", "--json")
+    assert said.exit_code == 1
+    found = [(p["product"], p["field"]) for p in json.loads(said.stdout)["problems"]]
+    assert found == [(product, "operating_point"), ("untrained", "product"), ("untrained", "operating_point")]
+    assert "2 recipes, 3 problems" in loupe("recipe", "check").output
+    assert json.loads(loupe("recipe", "check", "untrained", "--json").stdout)["recipes"] == 1
+    assert isinstance(loupe("recipe", "check", "unheard").exception, RecipeUnknown)
+
+
+def test_recipe_that_somebody_else_wrote_meanwhile_is_not_overwritten(stores: Stores, product: str) -> None:
+    with stores.database.write() as connection:
+        held = model_store.newest_recipes(connection)[product, "*"]
+        with pytest.raises(model_store.RecipeChanged) as refused:
+            model_store.add_recipe(connection, replace(held, deadline_ms=9))
+        assert refused.value.remedy
+        assert model_store.newest_recipes(connection)[product, "*"] == held
+
+
+def test_show_can_be_narrowed(product: str) -> None:
+    recipe(product, "--station", "s1", "--view", "top")
+    assert [r["station"] for r in json.loads(loupe("recipe", "show", "--json").stdout)] == ["*", "s1"]
+    (own,) = json.loads(loupe("recipe", "show", product, "--station", "s1", "--json").stdout)
+    assert own["expected_views"] == ["top"]
+    assert product in loupe("recipe", "show").output
+    assert isinstance(loupe("recipe", "show", "unheard").exception, RecipeUnknown)
+
+
+def test_what_was_exported_is_imported_without_a_change(stores: Stores, product: str, tmp_path: Path) -> None:
+    recipe(product, "--deadline-ms", "80.5", "--disposition", "scratch=rework", "--view", "top", "--view", "side")
+    recipe(product, "--station", "s1", "--challenge-every-h", "8")
+    file = tmp_path / "recipes.yaml"
+    file.write_text(loupe("recipe", "export").stdout)
+    said = json.loads(loupe("recipe", "import", str(file), "--json").stdout)
+    assert (said["changed"], said["unchanged"]) == ([], [f"{product}@*", f"{product}@s1"])
+    assert loupe("recipe", "export", product, "--station", "s1").stdout.count("product:") == 1
+    with stores.database.read() as connection:
+        assert len(model_store.recipe_history(connection, product, "s1")) == 1
+
+
+def test_import_says_what_changed_and_a_dry_run_writes_nothing(stores: Stores, product: str, tmp_path: Path) -> None:
+    recipe(product, "--deadline-ms", "80", "--view", "top")
+    file = tmp_path / "recipes.yaml"
+    file.write_text(loupe("recipe", "export").stdout.replace("deadline_ms: 80.0", "deadline_ms: 90"))
+    tried = loupe("recipe", "import", str(file), "--dry-run")
+    assert f"{product}@* version 3: deadline_ms 80 -> 90" in tried.output
+    with stores.database.read() as connection:
+        assert model_store.newest_recipes(connection)[product, "*"].version == 2
+    said = json.loads(loupe("recipe", "import", str(file), "--json").stdout)
+    (change,) = said["changed"]
+    assert change["differences"] == {"deadline_ms": {"before": 80.0, "after": 90.0}}
+    assert (change["before"], change["version"], said["written"]) == (2, 3, True)
+    with stores.database.read() as connection:
+        held = model_store.newest_recipes(connection)[product, "*"]
+    assert (held.version, held.deadline_ms, held.expected_views) == (3, 90.0, ("top",))
+
+
+def test_file_with_one_wrong_recipe_is_refused_as_a_whole(stores: Stores, product: str, tmp_path: Path) -> None:
+    file = tmp_path / "recipes.yaml"
+    file.write_text(f"recipes:\n- product: {product}\n  station: s1\n- product: {product}\n  fail_safe: pass\n")
+    said = loupe("recipe", "import", str(file))
+    assert isinstance(said.exception, WrongRecipeFile)
+    assert "line 5" in str(said.exception)
+    with stores.database.read() as connection:
+        assert list(model_store.newest_recipes(connection)) == [(product, "*")]
+
+
+def test_recipes_may_come_before_their_product(stores: Stores, tmp_path: Path) -> None:
+    file = tmp_path / "recipes.yaml"
+    file.write_text("recipes:\n- product: tomorrow\n  operating_point: strict\n")
+    said = json.loads(loupe("recipe", "import", str(file), "--json").stdout)
+    assert len(said["warnings"]) == 2
+    with stores.database.read() as connection:
+        assert model_store.newest_recipes(connection)["tomorrow", "*"].operating_point == "strict"
+    assert recipe("tomorrow", "--deadline-ms", "50")["version"] == 2
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe"])
+@pytest.mark.usefixtures("stores")
+def test_file_that_is_no_text_is_named(tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "recipes.yaml"
+    if content is not None:
+        file.write_bytes(content)
+    said = loupe("recipe", "import", str(file))
+    assert isinstance(said.exception, WrongRecipeFile)
+    assert str(file) in str(said.exception)
 
 
 def test_only_the_hash_of_a_key_is_stored(stores: Stores) -> None:

@@ -34,13 +34,13 @@ def test_empty_value_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOUPE_DEADLINE_MS", "")
     monkeypatch.setenv("LOUPE_THREADS", "")
     settings = load_settings()
-    assert (settings.deadline_ms, settings.threads) == (None, 2)
+    assert (settings.deadline_ms, settings.threads) == (None, 0)
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("THREADS", "0"), ("THREADS", "many"), ("THREADS", "257"), ("PORT", "0"), ("PORT", "65536"),
+        ("THREADS", "-1"), ("THREADS", "many"), ("THREADS", "257"), ("PORT", "0"), ("PORT", "65536"),
         ("QUEUE_LIMIT", "0"), ("DEADLINE_MS", "0"), ("DEADLINE_MS", "-5"), ("IDEMPOTENCY_WINDOW_H", "0"),
         ("MAX_IMAGE_MB", "-1"), ("COMMISSION_IMAGES", "59"), ("LOG_JSON", "perhaps"), ("WATCH_POLL_S", "0"),
     ],

@@ -8,10 +8,14 @@ from httpx2 import Response
 from starlette.testclient import TestClient
 
 from service.line.server import LineServer
+from service.wiring import Stores
 from storage import happenings, inspections
 from storage.records import Alarm, Event, Inspection
+from tests.service.line.stocked import change_recipe, wait_until
 
 PNG = "image/png"
+BOUNDARY = "0a1b2c3d4e"
+MULTIPART = f"multipart/form-data; boundary={BOUNDARY}"
 
 
 def post(
@@ -32,6 +36,46 @@ def post(
     )
 
 
+def form(parts: Sequence[tuple[str, str, bytes]], boundary: str = BOUNDARY) -> bytes:
+    """A multipart body of (name, content type, content)."""
+    body = b""
+    for name, content_type, content in parts:
+        headers = f'Content-Disposition: form-data; name="{name}"\r\nContent-Type: {content_type}'
+        body += f"--{boundary}\r\n{headers}\r\n\r\n".encode() + content + b"\r\n"
+    return body + f"--{boundary}--\r\n".encode()
+
+
+def post_form(
+    http: TestClient,
+    body: bytes,
+    *,
+    path: str = "/v1/inspections",
+    content_type: str = MULTIPART,
+    headers: Mapping[str, str] | None = None,
+    **query: Any,
+) -> Response:
+    """A multipart body, whatever is in it."""
+    return http.post(path, params=query, content=body, headers={"content-type": content_type, **(headers or {})})
+
+
+def post_views(
+    http: TestClient,
+    images: Mapping[str, bytes],
+    trigger: str = "1",
+    *,
+    path: str = "/v1/inspections",
+    views: Sequence[Mapping[str, Any]] | None = None,
+    headers: Mapping[str, str] | None = None,
+    query: Mapping[str, Any] | None = None,
+    **meta: Any,
+) -> Response:
+    """Several views of one part in one request; `views`: what is said of each, by default only its name."""
+    said = [{"view_id": name} for name in images] if views is None else list(views)
+    text = json.dumps({"station": "s1", "trigger_id": trigger, "views": said, **meta})
+    parts = [("meta", "application/json", text.encode()), *((name, PNG, image) for name, image in images.items())]
+    return post_form(http, form(parts), path=path, headers=headers, **(query or {}))
+
+
 def verdict(response: Response) -> tuple[int, str, int]:
     """Status, disposition and result code; every body has the two."""
     answer = json.loads(response.content)
@@ -42,6 +86,17 @@ def server_of(http: TestClient) -> LineServer:
     """What runs behind the app."""
     server: LineServer = http.app.state.line  # type: ignore[attr-defined]  # Starlette types `app` as a callable
     return server
+
+
+def of_trigger(http: TestClient, trigger: str, **query: Any) -> Response:
+    """The answer for a part that somebody else posts."""
+    return http.get("/v1/inspections", params={"station": "s1", "trigger_id": trigger, **query})
+
+
+def expect_views(http: TestClient, stores: Stores, *views: str, **changes: Any) -> None:
+    """From now on these views make a part."""
+    version = change_recipe(stores, expected_views=views, **changes).version
+    wait_until(lambda: server_of(http).champions.active(None, "s1").recipe.version == version)
 
 
 def drained(http: TestClient) -> bool:

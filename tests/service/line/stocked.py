@@ -16,7 +16,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from models.card import ModelCard
-from service.commands.people import default_recipe
+from service.recipe_rules import default_recipe
 from service.wiring import Stores
 from storage import datasets
 from storage import models as model_store

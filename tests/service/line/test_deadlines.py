@@ -11,11 +11,13 @@ from starlette.testclient import TestClient
 
 from service.wiring import Stores
 from storage.records import Inspection
+from tests.service.line.breaking import stalled_disk
 from tests.service.line.conftest import OpenLine
 from tests.service.line.posting import drained, post, recorded, server_of, verdict
 from tests.service.line.stocked import (
     BRIGHT,
     DARK,
+    PRODUCT,
     change_recipe,
     encoded,
     promote,
@@ -24,6 +26,7 @@ from tests.service.line.stocked import (
     write_slow_model,
 )
 
+PASSED, LATE, TURNED_AWAY = (200, "pass", 0), (200, "recheck", 901), (503, "recheck", 902)
 DEADLINE_MS = 120
 SLOW_TURNS = 250
 """Matrix products that take longer than the deadline on any machine."""
@@ -34,6 +37,17 @@ def slow_line(stores: Stores, tmp_path: Path, open_line: OpenLine) -> Iterator[T
     promote(stores, store_model(stores, write_slow_model(tmp_path / "slow.onnx", SLOW_TURNS)))
     with open_line() as http:
         yield http
+
+
+def underestimate(http: TestClient) -> None:
+    """Let the line take its model for faster than it is: then parts are begun, or wait, that can't be in time."""
+    pace = server_of(http).champions.loaded[PRODUCT].pace
+    for _ in range(300):
+        pace.took(0.0)
+
+
+def is_idle(http: TestClient) -> bool:
+    return server_of(http).registry.get_sample_value("loupe_inspections_in_work") == 0
 
 
 def settled(http: TestClient, count: int) -> list[Inspection]:
@@ -85,10 +99,11 @@ def test_deadline_of_the_settings_holds_where_nobody_names_one(
 def test_deadline_that_can_not_be_met_never_passes(line: TestClient) -> None:
     for n, deadline_ms in enumerate([0.001, 0.5, 1, 2, 2.5, 3, 4, 6, 10] * 4):
         response = post(line, encoded(DARK, seed=n), str(n), deadline_ms=deadline_ms)
-        status, disposition, code = verdict(response)
-        assert (status, disposition, code) in {(200, "recheck", 901), (200, "pass", 0)}
-        assert response.json()["deadline_met"] == (code == 0)
-    assert verdict(post(line, encoded(DARK), "tiny", deadline_ms=0.001)) == (200, "recheck", 901)
+        told = verdict(response)
+        assert told in {LATE, PASSED, TURNED_AWAY}
+        assert told == TURNED_AWAY or response.json()["deadline_met"] == (told == PASSED)
+    wait_until(lambda: is_idle(line))
+    assert verdict(post(line, encoded(DARK), "tiny", deadline_ms=0.001)) == LATE
 
 
 def test_every_answer_at_the_edge_of_its_deadline_is_the_one_that_holds(line: TestClient) -> None:
@@ -97,8 +112,8 @@ def test_every_answer_at_the_edge_of_its_deadline_is_the_one_that_holds(line: Te
     told = {}
     with ThreadPoolExecutor(4) as pool:
         answers = pool.map(lambda n: post(line, bodies[n], str(n), deadline_ms=3 + n % 12), range(80))
-        told = {str(n): answer for n, answer in enumerate(answers)}
-    wait_until(lambda: server_of(line).registry.get_sample_value("loupe_inspections_in_work") == 0)
+        told = {str(n): answer for n, answer in enumerate(answers) if verdict(answer) != TURNED_AWAY}
+    wait_until(lambda: is_idle(line))
     wait_until(lambda: drained(line))
     found = recorded(line)
     replaced = {i.supersedes for i in found}
@@ -115,7 +130,7 @@ def test_late_word_on_a_good_part_keeps_its_image(line: TestClient, stores: Stor
     wait_until(lambda: server_of(line).champions.active(None, "s1").recipe.version == 2)
     for n in range(40):
         post(line, encoded(DARK, seed=n), str(n), deadline_ms=3 + n % 10)
-    wait_until(lambda: server_of(line).registry.get_sample_value("loupe_inspections_in_work") == 0)
+    wait_until(lambda: is_idle(line))
     wait_until(lambda: drained(line))
     late = [i for i in recorded(line) if i.result_code == 901]
     images = server_of(line).images
@@ -130,6 +145,7 @@ def is_found(line: TestClient, address: str) -> bool:
 def test_retries_that_are_late_before_anybody_looked_are_each_on_record(slow_line: TestClient) -> None:
     """Whichever fail-safe a retry was told, its result can be found, and the first one stands."""
     body = encoded(DARK)
+    underestimate(slow_line)
     with ThreadPoolExecutor(6) as pool:
         busy = [pool.submit(post, slow_line, encoded(DARK, seed=n), f"busy-{n}") for n in range(2)]
         time.sleep(0.05)
@@ -149,6 +165,7 @@ def test_retries_that_are_late_before_anybody_looked_are_each_on_record(slow_lin
 
 def test_work_that_can_no_longer_be_in_time_is_not_started(slow_line: TestClient) -> None:
     """Twelve parts behind two threads: judging them all would take many times longer."""
+    underestimate(slow_line)
     with ThreadPoolExecutor(12) as pool:
         answers = list(
             pool.map(lambda n: post(slow_line, encoded(DARK, seed=n), str(n), deadline_ms=DEADLINE_MS), range(12))
@@ -180,6 +197,44 @@ def test_parts_above_the_queue_limit_are_turned_away_and_may_come_again(
 def test_parts_whose_answer_has_left_still_take_a_place(stores: Stores, tmp_path: Path, open_line: OpenLine) -> None:
     promote(stores, store_model(stores, write_slow_model(tmp_path / "slow.onnx", SLOW_TURNS)))
     with open_line(queue_limit=2) as http:
+        underestimate(http)
         for n in range(2):
-            assert verdict(post(http, encoded(DARK, seed=n), str(n), deadline_ms=20)) == (200, "recheck", 901)
-        assert verdict(post(http, encoded(DARK, seed=2), "2", deadline_ms=20)) == (503, "recheck", 902)
+            assert verdict(post(http, encoded(DARK, seed=n), str(n), deadline_ms=20)) == LATE
+        assert verdict(post(http, encoded(DARK, seed=2), "2", deadline_ms=20)) == TURNED_AWAY
+
+
+def test_verdict_that_reached_the_disk_too_late_does_not_hold(line: TestClient) -> None:
+    with stalled_disk(line):
+        response = post(line, encoded(DARK), deadline_ms=300)
+    assert verdict(response) == LATE
+    decided, late = sorted(settled(line, 2), key=lambda i: i.result_code)
+    assert (decided.disposition, late.supersedes) == ("pass", decided.result_id)
+    assert late.answer.encode() == response.content
+    assert post(line, encoded(DARK)).content == response.content
+    query = {"station": "s1", "trigger_id": "1"}
+    assert line.get("/v1/inspections", params=query).content == response.content
+
+
+def test_part_that_can_not_be_in_time_is_told_so_at_once(slow_line: TestClient) -> None:
+    began = time.perf_counter()
+    assert verdict(post(slow_line, encoded(DARK), deadline_ms=100_000)) == PASSED
+    takes_ms = 1000 * (time.perf_counter() - began)
+    began = time.perf_counter()
+    assert verdict(post(slow_line, encoded(DARK), "2", deadline_ms=takes_ms / 4)) == LATE
+    assert 1000 * (time.perf_counter() - began) < takes_ms / 4
+    (found, _) = settled(slow_line, 2)
+    assert found.views[0].width is None, "nobody looked at it"
+
+
+def test_part_that_would_wait_until_it_is_late_is_turned_away_and_may_come_again(slow_line: TestClient) -> None:
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(lambda n: post(slow_line, encoded(DARK, seed=n), str(n), deadline_ms=2000), range(12)))
+        told = [verdict(answer) for answer in answers]
+    assert set(told) <= {PASSED, LATE, TURNED_AWAY}
+    assert TURNED_AWAY in told
+    n = told.index(TURNED_AWAY)
+    wait_until(lambda: is_idle(slow_line))
+    assert verdict(post(slow_line, encoded(DARK, seed=n), str(n))) == PASSED
+    wait_until(lambda: drained(slow_line))
+    taken_on = {str(k) for k, answer in enumerate(told) if answer != TURNED_AWAY}
+    assert {i.trigger_id for i in recorded(slow_line)} == {*taken_on, str(n)}

@@ -11,12 +11,14 @@ from starlette.testclient import TestClient
 from models.card import ClassInfo
 from service.wiring import Stores
 from storage.journal import Journal, JournalLocked
+from tests.service.line.breaking import break_journal, no_large_files
 from tests.service.line.conftest import OpenLine
 from tests.service.line.posting import drained, events_of, post, recorded, server_of, verdict
 from tests.service.line.stocked import (
     BRIGHT,
     DARK,
     add_champion,
+    change_recipe,
     encoded,
     promote,
     store_model,
@@ -25,23 +27,46 @@ from tests.service.line.stocked import (
 from tests.tiny_model import CLASSES, tiny_card, write_tiny_model
 
 
-def fill_disk(http: TestClient) -> None:
-    """As a full disk does: from now on no file that the journal has open grows."""
-    journal = server_of(http).journal
-    segments = journal.folder / "segments"
-    shutil.rmtree(segments)
-    segments.write_text("no folder any more")
-    journal._written = 10**12  # the next image needs a new segment
-
-
 def test_part_is_rechecked_while_the_journal_can_not_be_written(line: TestClient) -> None:
-    fill_disk(line)
+    break_journal(line)
     response = post(line, encoded(DARK))
     assert verdict(response) == (200, "recheck", 908)
     assert response.json()["evaluation"] == "not_decidable"
     assert response.json()["image_uri"] is None
     assert verdict(post(line, encoded(BRIGHT), "2")) == (200, "recheck", 908)
     assert line.get("/health/live").status_code == 200
+
+
+def test_line_goes_on_when_the_disk_takes_records_again(line: TestClient) -> None:
+    assert verdict(post(line, encoded(DARK))) == (200, "pass", 0)
+    heal = break_journal(line)
+    assert verdict(post(line, encoded(DARK, seed=2), "2")) == (200, "recheck", 908)
+    assert line_state(line) == "error"
+    assert line.get("/health/ready").status_code == 503
+    heal()
+    wait_until(lambda: line_state(line) == "ready")
+    assert verdict(post(line, encoded(DARK, seed=2), "2")) == (200, "pass", 0), "what is not on record is judged anew"
+    wait_until(lambda: drained(line))
+    assert {i.trigger_id for i in recorded(line)} == {"1", "2"}
+
+
+def test_while_there_is_room_for_records_only_no_image_is_kept(line: TestClient, stores: Stores) -> None:
+    change_recipe(stores, keep_ok_share=1.0)
+    wait_until(lambda: server_of(line).champions.active(None, "s1").recipe.version == 2)
+    with no_large_files():
+        wait_until(lambda: server_of(line).journal.on_reserve)
+        answers = [post(line, encoded(level), str(level)) for level in (DARK, BRIGHT)]
+        assert [verdict(a) for a in answers] == [(200, "pass", 0), (200, "reject", 7)]
+        assert [a.json()["image_uri"] for a in answers] == [None, None]
+        assert line.get("/v1/stations/s1/state").json()["journal_on_reserve"]
+        assert server_of(line).registry.get_sample_value("loupe_journal_on_reserve") == 1
+    wait_until(lambda: not server_of(line).journal.on_reserve)
+    assert post(line, encoded(BRIGHT, seed=3), "after").json()["image_uri"]
+    wait_until(lambda: drained(line))
+    kept = {i.trigger_id: (i.keep_probability, i.views[0].image_kept) for i in recorded(line)}
+    assert kept == {str(DARK): (0.0, False), str(BRIGHT): (0.0, False), "after": (1.0, True)}
+    images = server_of(line).images
+    assert not any(images.has(i.views[0].image_sha256) for i in recorded(line) if i.trigger_id != "after")
 
 
 def test_part_is_rechecked_after_the_journal_was_closed_under_the_line(line: TestClient) -> None:
@@ -54,7 +79,7 @@ def test_part_is_rechecked_after_the_journal_was_closed_under_the_line(line: Tes
 
 
 def test_late_part_is_rechecked_while_the_journal_can_not_be_written(line: TestClient) -> None:
-    fill_disk(line)
+    break_journal(line)
     for n, deadline_ms in enumerate((0.001, 3, 5, 10)):
         status, disposition, code = verdict(post(line, encoded(DARK, seed=n), str(n), deadline_ms=deadline_ms))
         assert (status, disposition) == (200, "recheck")
@@ -157,7 +182,16 @@ def test_end_of_the_app_ends_its_threads_and_frees_the_journal(
     add_champion(stores, tmp_path)
     with open_line() as http:
         folder = server_of(http).journal.folder
-    assert not {t.name for t in threading.enumerate()} & {"follow", "drain", "save_optics", "prune", "journal"}
+    assert not {t.name for t in threading.enumerate()} & {
+        "follow",
+        "load",
+        "drain",
+        "tidy",
+        "expire",
+        "save_optics",
+        "inspect-0",
+        "inspect-1",
+    }
     Journal(folder).close()
 
 

@@ -30,6 +30,7 @@ def test_life_of_a_station(stores: Stores, tmp_path: Path, open_line: OpenLine) 
                 "model": model.id,
                 "execution_provider": "CPUExecutionProvider",
                 "recipe_fits": True,
+                "resting": False,
                 "refused": None,
             }
         }

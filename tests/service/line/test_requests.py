@@ -44,7 +44,7 @@ def test_whatever_is_sent_is_read_or_refused_with_a_remedy(query: dict[str, str]
     assert part.station
     assert part.trigger_id
     assert part.mode in MODES
-    assert part.media_type in MEDIA_TYPES
+    assert [view.media_type in MEDIA_TYPES for view in part.views] == [True]
     assert part.deadline_ms is None or 0 < part.deadline_ms < 1e7
     assert part.captured_at is None or part.captured_at.tzinfo is UTC
 
@@ -55,13 +55,18 @@ TEXT = st.characters(categories=["L", "N", "P"], exclude_characters="/+#")
 @given(st.lists(st.tuples(*[st.text(TEXT, min_size=1, max_size=5)] * 4), min_size=2))
 def test_different_parts_have_different_keys(parts: list[tuple[str, str, str, str]]) -> None:
     names = ("station", "trigger_epoch", "trigger_id", "view_id")
-    keys = {part: read(dict(zip(names, part, strict=True))).key for part in parts}
+    read_parts = {part: read(dict(zip(names, part, strict=True))) for part in parts}
+    keys = {part: found.key(found.views[0]) for part, found in read_parts.items()}
     assert len(set(keys.values())) == len(keys)
+    part_keys = {part[:3]: found.part_key for part, found in read_parts.items()}
+    assert len(set(part_keys.values())) == len(part_keys)
+    assert not set(keys.values()) & set(part_keys.values())
 
 
 def test_fields_that_were_not_sent_have_defaults() -> None:
     part = read()
-    assert (part.camera, part.view_id, part.trigger_epoch, part.mode) == ("0", "0", "", "production")
+    (view,) = part.views
+    assert (view.camera, view.view_id, part.trigger_epoch, part.mode) == ("0", "0", "", "production")
     assert (part.product, part.part_id, part.lot, part.captured_at, part.deadline_ms) == (None,) * 5
 
 
@@ -116,7 +121,7 @@ def test_type_that_is_not_read_is_refused(media_type: str) -> None:
 
 
 def test_type_is_read_whatever_its_case_and_parameters() -> None:
-    assert read(headers={"content-type": "Image/JPEG; charset=binary"}).media_type == "image/jpeg"
+    assert read(headers={"content-type": "Image/JPEG; charset=binary"}).views[0].media_type == "image/jpeg"
 
 
 def test_unknown_mode_is_refused() -> None:

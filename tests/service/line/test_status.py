@@ -171,7 +171,7 @@ def test_other_modes_are_recorded_as_simulated_and_not_watched(line: TestClient,
         ({}, {"x-width": "wide"}, 422),
         ({}, {"content-type": "text/plain"}, 415),
         ({}, {"content-type": ""}, 415),
-        ({}, {"content-type": "multipart/form-data; boundary=x"}, 415),
+        ({}, {"content-type": "multipart/form-data; boundary=x"}, 422),
         ({}, {"content-type": "image/webp"}, 415),
     ],
 )

@@ -1,0 +1,219 @@
+"""Commands about parts with a known answer: one challenge, the challenges there were, the capability study."""
+
+import json as json_text
+import secrets
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from labeling.formats import FORMATS, Listing, Problem, detect
+from models.preprocess import UnreadableImage, sniff
+from service.commands.data import PROBLEMS_SHOWN, read_columns
+from service.line_client import open_client, post_image
+from service.settings import load_settings
+from service.study import KnownImage, Look, figures, judgements, known_images, send_rounds
+from service.study_report import Sent, as_csv, as_html, columns, facts, rows, summary
+from service.terminal import emit, note, progress, say, table
+from service.wiring import now, open_stores
+from storage import challenges as challenge_store
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+Station = Annotated[str, typer.Option("--station", help="Station that the part is sent to.")]
+Product = Annotated[str | None, typer.Option("--product", help="Product; needed where more than one has a champion.")]
+Url = Annotated[str | None, typer.Option("--url", help="The line server's address; default: this machine's.")]
+ApiKey = Annotated[str | None, typer.Option("--key", help="The station's key, where keys exist.")]
+View = Annotated[str | None, typer.Option("--view", help="Name of the view, where the recipe expects one by name.")]
+
+WRITERS: dict[str, Callable[[dict[str, Any]], str]] = {
+    ".html": as_html,
+    ".csv": as_csv,
+    ".json": lambda result: json_text.dumps(result, indent=2) + "\n",
+}
+"""How a report is written, by the ending of its file."""
+
+
+class WrongReport(ValueError):
+    """The report can't be written to the path."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path} can't be written: {reason}")
+        self.remedy = f"name a file ending in {', '.join(WRITERS)} in a folder that exists"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    challenge = typer.Typer(help="Parts with a known answer, sent through the whole system.", no_args_is_help=True)
+    challenge.command("send")(send)
+    challenge.command("list")(list_challenges)
+    challenge.command("study")(run_study)
+    app.add_typer(challenge, name="challenge")
+
+
+def send(
+    image: Annotated[Path, typer.Argument(help="Image of the part.", exists=True, dir_okay=False, readable=True)],
+    expected: Annotated[str, typer.Option("--expected", help="What must be found: ok, not_ok, or a class.")],
+    station: Station,
+    product: Product = None,
+    view: View = None,
+    url: Url = None,
+    key: ApiKey = None,
+    json: Json = False,
+) -> None:
+    """Send one part whose answer is known. A station that gets it wrong stops until it gets a known part right.
+
+    Exit code 1 where the answer is not the known one.
+
+    Example: loupe challenge send rabbit.png --expected not_ok --station s1
+    """
+    data = image.read_bytes()
+    media_type = sniff(data)
+    if media_type is None:
+        raise UnreadableImage(f"{image} is no JPEG, PNG, BMP or TIFF", "convert it, or name another file")
+    query = {**_query(station, product, view), "trigger_id": _unique("challenge"), "expected": expected}
+    with open_client(_address(url), key) as http:
+        found = post_image(http, "/v1/challenges", data, media_type, query)
+    if json:
+        emit(found)
+    else:
+        code = f"{found['disposition']} ({found['result_code']})"
+        say(f"passed: {code}" if found["passed"] else f"NOT PASSED: {found['reason']}, {code}")
+    if not found["passed"]:
+        raise typer.Exit(1)
+
+
+def list_challenges(
+    station: Annotated[str | None, typer.Option("--station", help="Only this station.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 50,
+    json: Json = False,
+) -> None:
+    """List the challenges, newest first.
+
+    Example: loupe challenge list --station s1
+    """
+    with open_stores(load_settings()) as stores, stores.database.read() as connection:
+        found = challenge_store.newest(connection, limit, station)
+    if json:
+        emit([asdict(one) for one in found])
+        return
+    table(
+        "challenges",
+        ["sent (UTC)", "station", "product", "expected", "passed", "why not"],
+        [
+            (
+                f"{one.challenged_at:%Y-%m-%d %H:%M:%S}",
+                one.station,
+                one.product,
+                one.expected_class or one.expected,
+                "yes" if one.passed else "NO",
+                one.reason,
+            )
+            for one in found
+        ],
+    )
+    if not found:
+        say("no challenges yet: loupe challenge send IMAGE --expected not_ok --station S")
+
+
+def run_study(
+    path: Annotated[Path, typer.Argument(help="Images with known answers: labels.csv, or a folder as for import.")],
+    station: Station,
+    repeats: Annotated[int, typer.Option("--repeats", min=1, help="Rounds: how often every image is sent.")] = 3,
+    ok: Annotated[str, typer.Option("--ok", help="Names of the good classes, separated by commas.")] = "",
+    columns_of: Annotated[
+        list[str] | None, typer.Option("--map", help="COLUMN=MEANING for labels.csv; may be repeated.")
+    ] = None,
+    product: Product = None,
+    view: View = None,
+    url: Url = None,
+    key: ApiKey = None,
+    takt_ms: Annotated[float, typer.Option("--takt-ms", min=0.0, help="Least time from part to part (ms).")] = 0.0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the orders in which parts are sent.")] = 0,
+    out: Annotated[Path | None, typer.Option("--out", help="Report: a file ending in .html, .csv or .json.")] = None,
+    json: Json = False,
+) -> None:
+    """How capable is the inspection: parts with known answers, several times, in a new random order each round.
+
+    Loupe is judged as an inspector is in an attribute study, beside the people who labelled the same images. Nothing of
+    it counts in yield, and a part that is found wrong does not stop the station.
+
+    Example: loupe challenge study known/labels.csv --station s1 --repeats 3 --out report.html
+    """
+    if out is not None and (out.suffix.lower() not in WRITERS or not out.absolute().parent.is_dir()):
+        raise WrongReport(out, "its ending is not known" if out.suffix.lower() not in WRITERS else "no such folder")
+    listing = FORMATS[detect(path)](path, read_columns(columns_of or []))
+    good = [part.strip() for part in ok.split(",") if part.strip()]
+    with progress("reading images") as report:
+        images, problems = known_images(listing, good, report)
+    _note_problems(problems)
+    query = {**_query(station, product, view), "trigger_epoch": _unique("study")}
+    started = now()
+    with open_client(_address(url), key) as http, progress("sending parts") as report:
+        looks = send_rounds(http, images, query, repeats, takt_ms, np.random.default_rng(seed), report)
+    sent = Sent(station, repeats, seed, started, now())
+    result = {**_summary(sent, listing, images, looks), "left_out": [asdict(problem) for problem in problems]}
+    if out is not None:
+        _write(out, WRITERS[out.suffix.lower()](result))
+    if json:
+        emit(result)
+    else:
+        _show(result, out)
+
+
+def _summary(sent: Sent, listing: Listing, images: Sequence[KnownImage], looks: Sequence[Look]) -> dict[str, Any]:
+    # Whoever gave the known answers agrees with them.
+    authors = {label.inspector for image in listing.images for label in image.labels}
+    with open_stores(load_settings()) as stores, stores.database.read() as connection:
+        people = judgements(connection, looks[0].product, images, authors)
+    return summary(sent, images, looks, figures(images, looks, people))
+
+
+def _query(station: str, product: str | None, view: str | None) -> dict[str, str]:
+    named = {"station": station, "product": product, "view_id": view}
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def _address(url: str | None) -> str:
+    return url or f"http://127.0.0.1:{load_settings().port}"
+
+
+def _unique(what: str) -> str:
+    """So that no trigger is taken for one that came before."""
+    return f"{what}-{now():%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+
+
+def _note_problems(problems: Collection[Problem]) -> None:
+    for problem in list(problems)[:PROBLEMS_SHOWN]:
+        note(f"{problem.where}: {problem.what}; {problem.remedy}")
+    if len(problems) > PROBLEMS_SHOWN:
+        note(f"… and {len(problems) - PROBLEMS_SHOWN} more; --json lists all")
+
+
+def _write(path: Path, text: str) -> None:
+    """The whole file or none."""
+    partial = path.with_name(path.name + ".part")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise WrongReport(path, error.strerror or str(error)) from error
+
+
+def _show(result: dict[str, Any], out: Path | None) -> None:
+    heads = columns()
+    for row in rows(result):
+        table(f"{row[0]}: {row[1]} looks at {row[2]} parts", ["figure", "found"], zip(heads[3:], row[3:], strict=True))
+    for name, text in facts(result):
+        say(f"{name}: {text}")
+    if result["wrong"]:
+        say(f"{len(result['wrong'])} images were not judged right every time; --json and --out list them")
+    if len(result["provenance"]) > 1:
+        note("model, recipe or execution provider changed during the study: its figures are of no single one")
+    for kind, parts in (("good", result["good_parts"]), ("defective", result["defective_parts"])):
+        if not parts:
+            note(f"no part is {kind}: name the good classes with --ok, or add such parts")
+    if out is not None:
+        say(f"report: {out}")

@@ -1,0 +1,168 @@
+"""What a recipe may hold: the one place where recipes are checked, whoever writes them."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from service.line.requests import FIELD_LIMIT, VIEW_LIMIT
+from storage.records import LabelBook, Model, Recipe
+
+DISPOSITIONS = ("reject", "rework", "recheck")
+"""What may happen to a part with a defect: never `pass`."""
+FAIL_SAFES = ("recheck", "reject")
+ON_ALARM = ("not_decidable", "continue")
+
+DEADLINE_LIMIT_MS = 1e7
+
+
+class WrongRecipe(ValueError):
+    """A recipe can't hold this."""
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(what)
+        self.remedy = remedy
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something about a recipe that can't hold, or can't be held against anything yet."""
+
+    field: str
+    """Name of the field, with the class behind a dot where it is about one class."""
+    what: str
+    remedy: str
+    is_error: bool = True
+    """False: a warning. The product has no champion or no label book yet that could tell."""
+
+
+KEEP_OK_SHARE = 0.1
+"""Of the good parts' images. All of them would fill a disk in weeks, none would leave nothing to learn from."""
+
+
+def default_recipe(product: str, created_by: str, at: datetime) -> Recipe:
+    """What holds for a product until somebody says otherwise."""
+    return Recipe(
+        product=product,
+        station="*",
+        version=1,
+        operating_point="standard",
+        fail_safe="recheck",
+        class_disposition={},
+        deadline_ms=None,
+        on_optics_alarm="not_decidable",
+        keep_ok_share=KEEP_OK_SHARE,
+        created_by=created_by,
+        created_at=at,
+    )
+
+
+def problems(recipe: Recipe, book: LabelBook | None, champion: Model | None) -> list[Problem]:
+    """Everything that is wrong with a recipe, by itself and for its product as it is now; empty: it holds."""
+    return [
+        *_wrong_names(recipe),
+        *_wrong_choices(recipe),
+        *_wrong_numbers(recipe),
+        *_wrong_views(recipe.expected_views),
+        *_wrong_classes(recipe, book),
+        *_wrong_point(recipe, champion),
+    ]
+
+
+def _wrong_names(recipe: Recipe) -> Iterator[Problem]:
+    for field in ("product", "station", "operating_point"):
+        name: str = getattr(recipe, field)
+        if (problem := _wrong_name(name)) is not None:
+            yield Problem(field, f"{field} {problem}", f"use 1 to {FIELD_LIMIT} printable characters")
+    if any(sign in recipe.station for sign in "/+#"):
+        yield Problem(
+            "station", f"station {recipe.station!r} holds one of / + #", "use letters, digits, dots and dashes"
+        )
+
+
+def _wrong_name(name: str) -> str | None:
+    if not name:
+        return "is empty"
+    if len(name) > FIELD_LIMIT:
+        return f"is {len(name)} characters long"
+    if not name.isprintable():
+        return f"{name!r} holds control characters"
+    return f"{name!r} begins or ends with a space" if name != name.strip() else None
+
+
+def _wrong_choices(recipe: Recipe) -> Iterator[Problem]:
+    for field, allowed in (("fail_safe", FAIL_SAFES), ("on_optics_alarm", ON_ALARM)):
+        value = getattr(recipe, field)
+        if value not in allowed:
+            yield Problem(field, f"{field} {value!r} is unknown", f"use {' or '.join(allowed)}")
+    for name, disposition in recipe.class_disposition.items():
+        if disposition not in DISPOSITIONS:
+            why = "a part with a defect never passes" if disposition == "pass" else "it is unknown"
+            yield Problem(
+                f"class_disposition.{name}",
+                f"disposition {disposition!r} of class {name!r} can't be: {why}",
+                f"use {', '.join(DISPOSITIONS[:-1])} or {DISPOSITIONS[-1]}",
+            )
+
+
+def _wrong_numbers(recipe: Recipe) -> Iterator[Problem]:
+    if not 0 <= recipe.keep_ok_share <= 1:
+        yield Problem(
+            "keep_ok_share", f"keep_ok_share {recipe.keep_ok_share:g} is no share", "give a number from 0 to 1"
+        )
+    deadline = recipe.deadline_ms
+    if deadline is not None and not 0 < deadline < DEADLINE_LIMIT_MS:
+        yield Problem("deadline_ms", f"deadline_ms {deadline:g} is no time in ms", "give ms above 0, or none at all")
+    hours = recipe.challenge_every_h
+    if hours is not None and not (math.isfinite(hours) and hours > 0):
+        yield Problem(
+            "challenge_every_h", f"challenge_every_h {hours:g} is no time in hours", "give hours above 0, or none"
+        )
+
+
+def _wrong_views(views: tuple[str, ...]) -> Iterator[Problem]:
+    if len(views) > VIEW_LIMIT:
+        yield Problem("expected_views", f"{len(views)} views are expected", f"use at most {VIEW_LIMIT}")
+    for n, name in enumerate(views):
+        if (problem := _wrong_name(name)) is not None:
+            yield Problem("expected_views", f"view {n + 1} {problem}", f"use 1 to {FIELD_LIMIT} printable characters")
+        elif name in views[:n]:
+            yield Problem("expected_views", f"view {name!r} is expected twice", "name each view once")
+
+
+def _wrong_classes(recipe: Recipe, book: LabelBook | None) -> Iterator[Problem]:
+    if book is None:
+        yield Problem(
+            "product", f"there is no product {recipe.product!r} yet", "import labelled images of it", is_error=False
+        )
+        return
+    is_ok = {one.name: one.ok for one in book.classes}
+    defects = ", ".join(sorted(name for name, ok in is_ok.items() if not ok))
+    for name in recipe.class_disposition:
+        if is_ok.get(name, True):
+            what = f"class {name!r} is good" if name in is_ok else f"there is no class {name!r}"
+            yield Problem(
+                f"class_disposition.{name}",
+                f"{what} in the label book of {recipe.product}",
+                f"its defect classes: {defects or 'none'}",
+            )
+
+
+def _wrong_point(recipe: Recipe, champion: Model | None) -> Iterator[Problem]:
+    if champion is None:
+        yield Problem(
+            "operating_point",
+            f"{recipe.product} has no champion: nobody knows yet whether it will have operating point "
+            f"{recipe.operating_point!r}",
+            "train and promote a model",
+            is_error=False,
+        )
+        return
+    points = champion.card["operating_points"]
+    assert isinstance(points, dict), "a stored card has operating points"
+    if recipe.operating_point not in points:
+        yield Problem(
+            "operating_point",
+            f"model {champion.id} has no operating point {recipe.operating_point!r}",
+            f"use one of {', '.join(points)}",
+        )
