@@ -72,7 +72,7 @@ bench-peers: setup .venv-peers/.ready ## the same beside other servers around th
 		onnxruntime simplejpeg opencv-python-headless numpy
 	touch $@
 
-soak: setup ## the long fault and load runs
+soak: setup ## the long fault and load runs, half an hour (docs/reliability.md); LOUPE_TEST_… makes them shorter
 	@.venv/bin/python -m pytest --no-header -m soak $(ARGS) tests
 
 clean: ## remove .venv, builds and caches; data stays

@@ -7,7 +7,6 @@ from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from monitoring.tallies import BUCKETS_S as BUCKETS_S
 from monitoring.tallies import Counts, Durations
 
 LABEL_LIMIT = 256

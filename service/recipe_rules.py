@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from service.line.requests import FIELD_LIMIT, VIEW_LIMIT
+from service.line.requests import FIELD_LIMIT, STATION_REMEDY, VIEW_LIMIT, wrong_name, wrong_station
 from storage.records import LabelBook, Model, Recipe
 
 DISPOSITIONS = ("reject", "rework", "recheck")
@@ -70,24 +70,12 @@ def problems(recipe: Recipe, book: LabelBook | None, champion: Model | None) -> 
 
 
 def _wrong_names(recipe: Recipe) -> Iterator[Problem]:
-    for field in ("product", "station", "operating_point"):
+    for field in ("product", "operating_point"):
         name: str = getattr(recipe, field)
-        if (problem := _wrong_name(name)) is not None:
+        if (problem := wrong_name(name)) is not None:
             yield Problem(field, f"{field} {problem}", f"use 1 to {FIELD_LIMIT} printable characters")
-    if any(sign in recipe.station for sign in "/+#"):
-        yield Problem(
-            "station", f"station {recipe.station!r} holds one of / + #", "use letters, digits, dots and dashes"
-        )
-
-
-def _wrong_name(name: str) -> str | None:
-    if not name:
-        return "is empty"
-    if len(name) > FIELD_LIMIT:
-        return f"is {len(name)} characters long"
-    if not name.isprintable():
-        return f"{name!r} holds control characters"
-    return f"{name!r} begins or ends with a space" if name != name.strip() else None
+    if (problem := wrong_station(recipe.station)) is not None:
+        yield Problem("station", f"station {problem}", STATION_REMEDY)
 
 
 def _wrong_choices(recipe: Recipe) -> Iterator[Problem]:
@@ -124,7 +112,7 @@ def _wrong_views(views: tuple[str, ...]) -> Iterator[Problem]:
     if len(views) > VIEW_LIMIT:
         yield Problem("expected_views", f"{len(views)} views are expected", f"use at most {VIEW_LIMIT}")
     for n, name in enumerate(views):
-        if (problem := _wrong_name(name)) is not None:
+        if (problem := wrong_name(name)) is not None:
             yield Problem("expected_views", f"view {n + 1} {problem}", f"use 1 to {FIELD_LIMIT} printable characters")
         elif name in views[:n]:
             yield Problem("expected_views", f"view {name!r} is expected twice", "name each view once")

@@ -21,8 +21,6 @@ from storage import labels
 from storage.database import Connection
 
 LOUPE = "Loupe"
-SYSTEM_CODES = 900
-"""From this result code on nobody looked at the part: too late, unreadable, not ready and the like."""
 PAUSES_S = (0.1, 0.2, 0.4, 0.8, 1.6)
 DECISION_OF = {"ok": GOOD, "not_ok": NOT_GOOD, "not_decidable": UNDECIDED}
 SAID = {GOOD: "ok", NOT_GOOD: "not_ok", UNDECIDED: "recheck"}

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from labeling.agreement import BANDS, InspectorAgreement, Kappa, Share, band, worst_band
-from service.study import LOUPE, SYSTEM_CODES, Found, KnownImage, Look, provenance, wrong_images
+from service.line.verdicts import NOT_INSPECTED
+from service.study import LOUPE, Found, KnownImage, Look, provenance, wrong_images
 
 FIGURES = {
     "repeatability": "judged the same every time",
@@ -59,7 +60,7 @@ def summary(sent: Sent, images: Sequence[KnownImage], looks: Sequence[Look], fou
         "good_parts": len({image.part for image in images if image.ok}),
         "defective_parts": len({image.part for image in images if not image.ok}),
         "looks": len(looks),
-        "not_inspected": sum(n for code, n in codes.items() if code >= SYSTEM_CODES),
+        "not_inspected": sum(n for code, n in codes.items() if code >= NOT_INSPECTED),
         "result_codes": {str(code): codes[code] for code in sorted(codes)},
         "latency_ms": _latency([look.latency_ms for look in looks]),
         "provenance": provenance(looks),

@@ -11,6 +11,7 @@ import numpy as np
 
 from simulation.parts import OK, Light, PartRenderer, ScheduledPart, encode_jpeg
 
+_ANSWERED = 200
 _RETRIABLE = 503  # refused before admission: nothing was recorded, asking again is allowed
 
 
@@ -221,8 +222,9 @@ def summarise(sent: Sequence[SentPart]) -> LineReport:
     >>> (report.escapes, report.defective, report.answered, report.p99_ms)
     (1, 1, 1, 8.0)
     """
-    answered = [part for part in sent if part.status is not None]
-    fate = Counter((part.truth == OK, part.disposition) for part in answered if part.status != _RETRIABLE)
+    heard = [part for part in sent if part.status is not None]
+    answered = [part for part in heard if part.status == _ANSWERED]
+    fate = Counter((part.truth == OK, part.disposition) for part in answered)
     latency = np.array([part.latency_ms for part in answered])
     p50, p99 = np.quantile(latency, [0.5, 0.99]) if answered else (np.nan, np.nan)
     good = sum(part.truth == OK for part in sent)
@@ -231,8 +233,8 @@ def summarise(sent: Sequence[SentPart]) -> LineReport:
         good=good,
         defective=len(sent) - good,
         answered=len(answered),
-        lost=len(sent) - len(answered),
-        refused=sum(part.status == _RETRIABLE for part in answered),
+        lost=len(sent) - len(heard),
+        refused=len(heard) - len(answered),
         escapes=fate[False, "pass"],
         overkill=fate[True, "reject"] + fate[True, "rework"],
         rechecks=fate[True, "recheck"] + fate[False, "recheck"],

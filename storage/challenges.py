@@ -22,26 +22,25 @@ def newest(connection: Connection, limit: int, station: str | None = None) -> li
     return [from_row(Challenge, row) for row in connection.execute(query).mappings()]
 
 
-def latest(connection: Connection) -> dict[str, Challenge]:
-    """The newest challenge of each station, passed or not."""
-    newest = select(challenges.c.station, func.max(challenges.c.challenged_at).label("at")).group_by(
-        challenges.c.station
+def latest(connection: Connection) -> dict[tuple[str, str], Challenge]:
+    """The newest challenge by (station, product), passed or not."""
+    place = (challenges.c.station, challenges.c.product)
+    at = select(*place, func.max(challenges.c.challenged_at).label("at")).group_by(*place).subquery()
+    is_newest = and_(
+        at.c.station == challenges.c.station,
+        at.c.product == challenges.c.product,
+        at.c.at == challenges.c.challenged_at,
     )
-    at = newest.subquery()
-    query = (
-        select(challenges)
-        .join(at, and_(at.c.station == challenges.c.station, at.c.at == challenges.c.challenged_at))
-        .order_by(challenges.c.station, challenges.c.id)
-    )
+    query = select(challenges).join(at, is_newest).order_by(*place, challenges.c.id)
     found = (from_row(Challenge, row) for row in connection.execute(query).mappings())
-    return {challenge.station: challenge for challenge in found}
+    return {(challenge.station, challenge.product): challenge for challenge in found}
 
 
-def last_passed(connection: Connection, station: str) -> Challenge | None:
-    """The newest challenge that the station passed, if any."""
+def last_passed(connection: Connection, station: str, product: str) -> Challenge | None:
+    """The newest challenge with this product that the station passed, if any."""
     query = (
         select(challenges)
-        .where(challenges.c.station == station, challenges.c.passed)
+        .where(challenges.c.station == station, challenges.c.product == product, challenges.c.passed)
         .order_by(challenges.c.challenged_at.desc(), challenges.c.id.desc())
         .limit(1)
     )

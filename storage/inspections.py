@@ -70,13 +70,15 @@ def find(connection: Connection, result_id: str) -> Inspection | None:
 
 
 def of_trigger(connection: Connection, station: str, trigger_epoch: str, trigger_id: str) -> Inspection | None:
-    """The newest inspection of a trigger."""
+    """The newest inspection of a trigger that no other has superseded."""
+    later = inspections.alias("later")
     query = (
         select(inspections)
         .where(
             inspections.c.station == station,
             inspections.c.trigger_id == trigger_id,
             inspections.c.trigger_epoch == trigger_epoch,
+            ~exists().where(later.c.supersedes == inspections.c.result_id),
         )
         .order_by(inspections.c.received_at.desc(), inspections.c.result_id.desc())
         .limit(1)
@@ -130,12 +132,15 @@ def counts(connection: Connection, since: datetime) -> dict[str, dict[str, int]]
     return result
 
 
-def since_challenge(connection: Connection, station: str, after: datetime, limit: int) -> list[Inspection]:
+def since_challenge(
+    connection: Connection, station: str, product: str, after: datetime, limit: int
+) -> list[Inspection]:
     """Production parts that the station let pass after a time, oldest first: what a failed challenge calls in doubt."""
     query = (
         select(inspections)
         .where(
             inspections.c.station == station,
+            inspections.c.product == product,
             inspections.c.received_at > after,
             inspections.c.disposition == "pass",
             _in_production(),

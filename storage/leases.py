@@ -4,8 +4,6 @@ Taking is compare-and-swap, so that of several only one wins, whatever their clo
 wants to know whether its owner lives watches by its own monotonic clock whether `beat` moves.
 """
 
-from collections.abc import Sequence
-
 from sqlalchemy import Connection, select, update
 
 from storage.database import from_row, insert_new, to_row
@@ -48,9 +46,6 @@ def beat(connection: Connection, owner: str) -> dict[str, Lease]:
     return {row["station"]: from_row(Lease, row) for row in rows}
 
 
-def release(connection: Connection, owner: str, stations: Sequence[str] | None = None) -> None:
-    """Give back these stations of the owner (None: all of them), so that anyone may take them at once."""
-    query = update(leases).where(leases.c.owner == owner)
-    if stations is not None:
-        query = query.where(leases.c.station.in_(stations))
-    connection.execute(query.values(owner="", address=""))
+def release(connection: Connection, owner: str) -> None:
+    """Give back all stations of the owner, so that anyone may take them at once."""
+    connection.execute(update(leases).where(leases.c.owner == owner).values(owner="", address=""))

@@ -14,6 +14,12 @@ def store(connection: Connection, new: Sequence[Outcome]) -> int:
     return insert_new(connection, outcomes, [to_row(outcome) for outcome in new])
 
 
+def find(connection: Connection, outcome_id: str) -> Outcome | None:
+    """One word, by its id."""
+    row = connection.execute(select(outcomes).where(outcomes.c.id == outcome_id)).mappings().first()
+    return None if row is None else from_row(Outcome, row)
+
+
 def of_inspection(connection: Connection, result_id: str) -> list[Outcome]:
     """All outcomes of an inspection, oldest first: the last one holds."""
     query = select(outcomes).where(outcomes.c.result_id == result_id).order_by(outcomes.c.decided_at, outcomes.c.id)

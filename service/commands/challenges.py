@@ -18,7 +18,7 @@ from service.settings import load_settings
 from service.study import KnownImage, Look, figures, judgements, known_images, send_rounds
 from service.study_report import Sent, as_csv, as_html, columns, facts, rows, summary
 from service.terminal import emit, note, progress, say, table
-from service.wiring import now, open_stores
+from service.wiring import Stores, now, open_stores
 from storage import challenges as challenge_store
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
@@ -151,10 +151,13 @@ def run_study(
     _note_problems(problems)
     query = {**_query(station, product, view), "trigger_epoch": _unique("study")}
     started = now()
-    with open_client(_address(url), key) as http, progress("sending parts") as report:
-        looks = send_rounds(http, images, query, repeats, takt_ms, np.random.default_rng(seed), report)
-    sent = Sent(station, repeats, seed, started, now())
-    result = {**_summary(sent, listing, images, looks), "left_out": [asdict(problem) for problem in problems]}
+    # Opened first: a database that does not answer must not cost a study that was sent.
+    with open_stores(load_settings()) as stores:
+        with open_client(_address(url), key) as http, progress("sending parts") as report:
+            looks = send_rounds(http, images, query, repeats, takt_ms, np.random.default_rng(seed), report)
+        sent = Sent(station, repeats, seed, started, now())
+        found = _summary(stores, sent, listing, images, looks)
+    result = {**found, "left_out": [asdict(problem) for problem in problems]}
     if out is not None:
         _write(out, WRITERS[out.suffix.lower()](result))
     if json:
@@ -163,10 +166,12 @@ def run_study(
         _show(result, out)
 
 
-def _summary(sent: Sent, listing: Listing, images: Sequence[KnownImage], looks: Sequence[Look]) -> dict[str, Any]:
+def _summary(
+    stores: Stores, sent: Sent, listing: Listing, images: Sequence[KnownImage], looks: Sequence[Look]
+) -> dict[str, Any]:
     # Whoever gave the known answers agrees with them.
     authors = {label.inspector for image in listing.images for label in image.labels}
-    with open_stores(load_settings()) as stores, stores.database.read() as connection:
+    with stores.database.read() as connection:
         people = judgements(connection, looks[0].product, images, authors)
     return summary(sent, images, looks, figures(images, looks, people))
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from service.line.requests import STATION_REMEDY, wrong_station
 from service.settings import load_settings
 from service.terminal import emit, say, table
 from service.wiring import now, open_stores
@@ -21,6 +22,14 @@ class KeyUnknown(LookupError):
     def __init__(self, key_id: str) -> None:
         super().__init__(f"there is no key {key_id}")
         self.remedy = "`loupe keys list` shows the keys"
+
+
+class NoStationName(ValueError):
+    """No station can have this name."""
+
+    def __init__(self, wrong: str) -> None:
+        super().__init__(f"station {wrong}")
+        self.remedy = f"{STATION_REMEDY}, or * for all stations"
 
 
 def register(app: typer.Typer) -> None:
@@ -39,6 +48,8 @@ def create_key(
 
     Example: loupe keys create --station s1
     """
+    if (wrong := wrong_station(station)) is not None:
+        raise NoStationName(wrong)
     secret = secrets.token_urlsafe(32)
     key = Key(secrets.token_hex(4), station, key_store.secret_hash(secret), now(), None)
     with open_stores(load_settings()) as stores, stores.database.write() as connection:

@@ -1,18 +1,21 @@
-"""Who may post: anyone on this machine until keys exist, then only holders of a station's key."""
+"""Who may post: anyone on this machine while there are no keys, otherwise only holders of a station's key."""
 
 import ipaddress
 from collections.abc import Iterable
 
-from service.line.requests import KeyMissing, WrongStation
+from service.line.requests import KeyMissing, NotReady, WrongStation
 from storage.keys import secret_hash
 from storage.records import Key
 
 
 class Access:
-    """The keys that hold now; replaced as a whole when the database's change."""
+    """The keys that hold now; replaced as a whole when the database's change.
+
+    Until they have been read nobody is let through: it is not known yet whether there are any.
+    """
 
     def __init__(self) -> None:
-        self._stations: dict[str, str] = {}
+        self._stations: dict[str, str] | None = None
 
     def replace(self, keys: Iterable[Key]) -> None:
         """Take over the keys that are not revoked."""
@@ -21,8 +24,13 @@ class Access:
     def check(self, authorization: str | None, client_host: str | None, station: str | None) -> None:
         """Let the caller through to a station (None: to what belongs to no station).
 
-        Raises KeyMissing, WrongStation.
+        Raises NotReady, KeyMissing, WrongStation.
         """
+        if self._stations is None:
+            raise NotReady(
+                "the keys are not known yet: the database has not answered since the start",
+                "send the trigger again; look with `loupe doctor` whether the database answers",
+            )
         if not self._stations:
             if not _is_loopback(client_host):
                 raise KeyMissing(

@@ -85,6 +85,11 @@ def reply_of(
     return Reply(body_of(answer), verdict.disposition, verdict.result_code, result_id)
 
 
+def is_simulated(body: bytes) -> bool:
+    """Whether a stored body is no verdict on a part of production."""
+    return bool(orjson.loads(body)["is_simulated"])
+
+
 def finished(processing: bytes) -> Reply:
     """The last word on a part whose other views never came, from what its first views were answered."""
     return reply_from(body_of({**orjson.loads(processing), "result_state": "completed"}))

@@ -5,22 +5,24 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from models.classifier import Scorer
+from service.line.answers import reply_from
+from service.line.docs_page import docs_page
 from service.line.forwarding import FORWARDED, LONGEST_S, Elsewhere, refuse_elsewhere
+from service.line.hot_page import with_hot_routes
 from service.line.open_inference import open_inference
+from service.line.outcomes import PersonsWord, take_word
 from service.line.posting import post_challenge, post_inspection
 from service.line.process_control import spc
-from service.line.recording import new_id
 from service.line.refusals import DISPOSITION, refusal, worded
 from service.line.requests import Refusal, part_key
 from service.line.server import LineServer
@@ -28,8 +30,7 @@ from service.line.verdicts import NOT_INSPECTED, NOT_READY
 from service.line.waiting import TooManyWait
 from storage import challenges, inspections, outcomes
 from storage.database import DatabaseUnavailable
-from storage.drain import encode
-from storage.journal import Entry, JournalBroken
+from storage.journal import JournalBroken
 from storage.records import Inspection, Model, Outcome
 
 LONGEST_WAIT_MS = 60_000
@@ -55,6 +56,10 @@ class LineApp(FastAPI):
         else:
             await super().__call__(scope, receive, send)
 
+    def openapi(self) -> dict[str, Any]:
+        """The page about all routes."""
+        return with_hot_routes(super().openapi())
+
 
 def create_app(opening: AbstractContextManager[LineServer]) -> LineApp:
     """The application; the line server opens when the application starts and closes when it ends."""
@@ -66,20 +71,19 @@ def create_app(opening: AbstractContextManager[LineServer]) -> LineApp:
             yield
             await server.forwarder.close()
 
-    app = LineApp(title="Loupe line API", version="1", lifespan=lifespan)
+    app = LineApp(title="Loupe line API", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
     guarded = [Depends(_checked)]
     for path, endpoint in GET_ROUTES.items():
         app.add_api_route(path, endpoint, methods=["GET"], dependencies=guarded)
     for path, endpoint in POST_ROUTES.items():
         app.add_api_route(path, endpoint, methods=["POST"], dependencies=guarded)
     app.include_router(_open_inference(app), dependencies=guarded)
+    app.add_api_route("/docs", _docs, methods=["GET"], include_in_schema=False)
     app.add_api_route("/health/live", _live, methods=["GET"])
     app.add_api_route("/health/ready", _ready, methods=["GET"])
     app.add_api_route("/metrics", _metrics, methods=["GET"])
-    for foreseen in (Refusal, DatabaseUnavailable, Exception):
+    for foreseen in (Refusal, DatabaseUnavailable, JournalBroken, TooManyWait, Exception):
         app.add_exception_handler(foreseen, _refused)
-    app.add_exception_handler(JournalBroken, _journal_broken)
-    app.add_exception_handler(TooManyWait, _too_many_wait)
     app.add_exception_handler(Elsewhere, _passed_on)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -92,10 +96,10 @@ def _open_inference(app: LineApp) -> APIRouter:
     def models() -> dict[str, tuple[Model, Scorer]]:
         return {name: (found.model, found.classifier) for name, found in _of(app).champions.loaded.items()}
 
-    def submit(job: Callable[[], Any]) -> Awaitable[Any]:
+    def submit(job: Callable[[], Any], images: int) -> Awaitable[Any]:
         line = _of(app)
         slowest = max((found.pace.mean_ms for found in line.champions.loaded.values()), default=1.0)
-        return line.dispatcher.submit(OPEN_INFERENCE, slowest, job)
+        return line.dispatcher.submit(OPEN_INFERENCE, slowest * images, job)
 
     return open_inference(models, submit, version=app.version)
 
@@ -142,6 +146,13 @@ async def _get_inspection(result_id: str, line: Line, request: Request) -> Respo
         if found is None:
             raise
         body = found
+    return _told(request, body)
+
+
+def _told(request: Request, body: bytes) -> Response:
+    """An answer in the form that the caller reads."""
+    if "text/plain" in request.headers.get("accept", ""):
+        return PlainTextResponse(f"{reply_from(body).line}\n")
     return Response(body, media_type="application/json")
 
 
@@ -157,7 +168,12 @@ def _body(line: LineServer, result_id: str) -> bytes:
 
 
 async def _find_inspection(
-    line: Line, station: str, trigger_id: str, trigger_epoch: str = "", wait_ms: Milliseconds = 0.0
+    line: Line,
+    request: Request,
+    station: str,
+    trigger_id: str,
+    trigger_epoch: str = "",
+    wait_ms: Milliseconds = 0.0,
 ) -> Response:
     """The answer for a part that somebody else posts, as soon as it is there, within `wait_ms`."""
     for name in (station, trigger_id, trigger_epoch):
@@ -173,8 +189,8 @@ async def _find_inspection(
         open_part = line.pipeline.open_parts.find(key)
         body = open_part.processing if open_part is not None else None
     if body is None:
-        raise HTTPException(404, f"station {station} has sent no trigger {trigger_id} yet")
-    return Response(body, media_type="application/json")
+        raise HTTPException(404, f"station {station} has sent no trigger {trigger_id} yet; wait_ms=2000 waits for it")
+    return _told(request, body)
 
 
 def _last_word(line: LineServer, station: str, trigger_epoch: str, trigger_id: str) -> bytes | None:
@@ -189,34 +205,13 @@ def _last_word(line: LineServer, station: str, trigger_epoch: str, trigger_id: s
     return None if found is None else found.answer.encode()
 
 
-class PersonsWord(BaseModel):
-    """What a person says became of a part."""
-
-    disposition: Literal["pass", "reject", "rework", "recheck"]
-    by: str = Field(min_length=1, max_length=200)
-    class_name: str | None = Field(None, alias="class", max_length=200)
-    comment: str = Field("", max_length=2000)
-    id: str | None = Field(None, max_length=200, description="Made by the sender, so that sending twice stores once.")
-
-
-def _post_disposition(result_id: str, word: PersonsWord, line: Line) -> dict[str, Any]:
+def _post_disposition(result_id: str, word: PersonsWord, line: Line) -> Response:
     """Add a person's word to an inspection; nothing that was said before is changed."""
     _refuse_unprintable(result_id)
     for text in (word.by, word.class_name or "", word.id or ""):
         _refuse_unprintable(text)
     _body(line, result_id)
-    at = line.clock()
-    outcome = Outcome(
-        id=word.id or new_id(),
-        result_id=result_id,
-        disposition=word.disposition,
-        class_name=word.class_name,
-        comment=word.comment.replace("\x00", ""),
-        decided_by=word.by,
-        decided_at=at,
-    )
-    line.journal.append(Entry(new_id(), "outcome", encode("outcome", outcome), at))
-    return {"id": outcome.id, "result_id": result_id, "disposition": outcome.disposition}
+    return Response(take_word(line, result_id, word), media_type="application/json")
 
 
 def _get_part(part_id: str, line: Line) -> dict[str, Any]:
@@ -327,9 +322,11 @@ def _suspects(line: LineServer, station: str) -> dict[str, Any] | None:
         return None
     try:
         with line.database.read() as connection:
-            good = challenges.last_passed(connection, station)
+            good = challenges.last_passed(connection, station, last.product)
             since = good.challenged_at if good else None
-            found = inspections.since_challenge(connection, station, since or BEFORE_ALL, SUSPECT_LIMIT + 1)
+            found = inspections.since_challenge(
+                connection, station, last.product, since or BEFORE_ALL, SUSPECT_LIMIT + 1
+            )
     except DatabaseUnavailable as error:
         return {"since": None, "parts": None, "reason": str(error)}
     parts = [{"result_id": i.result_id, "part_id": i.part_id, "trigger_id": i.trigger_id} for i in found]
@@ -348,6 +345,11 @@ def _post_intended_change(station: str, camera: str, line: Line) -> dict[str, An
     line.watch.intended_change(name)
     line.pipeline.event("intended_change", name, {})
     return {"camera": name, "state": line.watch.summary()[name]}
+
+
+def _docs(request: Request) -> HTMLResponse:
+    """The addresses of this server."""
+    return HTMLResponse(docs_page(request.app.openapi()))
 
 
 def _live() -> dict[str, str]:
@@ -381,16 +383,6 @@ async def _passed_on(request: Request, error: Exception) -> Response:
     except Refusal as refused:
         return await _refused(request, refused)
     return Response(passed.body, passed.status, media_type=passed.content_type)
-
-
-async def _journal_broken(request: Request, error: Exception) -> Response:
-    assert isinstance(error, JournalBroken)
-    return _worded(request, 503, NOT_READY, str(error), error.remedy)
-
-
-async def _too_many_wait(request: Request, error: Exception) -> Response:
-    assert isinstance(error, TooManyWait)
-    return _worded(request, 503, NOT_READY, str(error), error.remedy)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -10,13 +10,21 @@ import structlog
 class Repeating:
     """Runs `action` every `interval_s`, at once again as long as it returns True, and survives its failures.
 
-    When `wake` is set it runs sooner; `action` clears it.
+    When `wake` is set it runs sooner; `action` clears it. While it fails, its pauses double up to `slowest_s`, where
+    that is given: what is tried in vain costs the line as much as what succeeds.
     """
 
     def __init__(
-        self, name: str, interval_s: float, action: Callable[[], bool], *, wake: threading.Event | None = None
+        self,
+        name: str,
+        interval_s: float,
+        action: Callable[[], bool],
+        *,
+        wake: threading.Event | None = None,
+        slowest_s: float | None = None,
     ) -> None:
         self._name, self._interval_s, self._action = name, interval_s, action
+        self._slowest_s = slowest_s or interval_s
         self._stop = threading.Event()
         self._wake = wake or self._stop
         self._log = structlog.get_logger("background")
@@ -35,9 +43,12 @@ class Repeating:
         self._thread.join()
 
     def _run(self) -> None:
+        pause_s = self._interval_s
         while not self._stop.is_set():
-            if not self._once():
-                self._wake.wait(self._interval_s)
+            again = self._once()
+            pause_s = min(2 * pause_s, self._slowest_s) if self._failing else self._interval_s
+            if not again:
+                self._wake.wait(pause_s)
 
     def _once(self) -> bool:
         try:

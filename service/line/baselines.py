@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import structlog
 
 from monitoring.watch import Watch
+from storage.journal.segments import sync_folder
 
 SUFFIX = ".json"
 ASIDE = ".unreadable"
@@ -44,8 +46,13 @@ def _write(folder: Path, camera: str, state: Mapping[str, Any]) -> None:
     # Names come from outside and may be longer than a file's name, so they stand in the file.
     path = folder / f"{hashlib.sha256(camera.encode()).hexdigest()[:24]}{SUFFIX}"
     partial = path.with_suffix(".part")
-    partial.write_text(json.dumps({"camera": camera, "state": state}))
+    # A power cut must not cost what a commissioning has learnt: the file first, then its name.
+    with partial.open("w") as file:
+        json.dump({"camera": camera, "state": state}, file)
+        file.flush()
+        os.fsync(file.fileno())
     partial.replace(path)
+    sync_folder(folder)
 
 
 def _saved(paths: list[Path]) -> Iterator[tuple[Path, str, dict[str, Any]]]:

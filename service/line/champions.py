@@ -120,6 +120,10 @@ class Champions:
             f"`loupe models --product {product}` lists its models, `loupe promote MODEL` makes one decide",
         )
 
+    def knows(self, product: str) -> bool:
+        """Whether the product has a champion, in memory or not."""
+        return product in self._promotions
+
     @property
     def is_following(self) -> bool:
         """Whether the promotions have been read once."""

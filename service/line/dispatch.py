@@ -7,6 +7,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -157,7 +158,9 @@ class Dispatcher:
             result = job.work()
         except Exception as error:  # noqa: BLE001 - the edge of a thread: it is raised where the job is awaited
             failure = error
-        job.loop.call_soon_threadsafe(self._settle, time.perf_counter(), job.future, result, failure)
+        # A loop that is closed awaits nothing any more; what is queued behind this job must still be done.
+        with suppress(RuntimeError):
+            job.loop.call_soon_threadsafe(self._settle, time.perf_counter(), job.future, result, failure)
 
     def _settle(self, done: float, future: asyncio.Future[Any], result: Any, failure: Exception | None) -> None:
         self.lag.was(1000 * (time.perf_counter() - done))

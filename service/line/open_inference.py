@@ -48,8 +48,8 @@ Models = Callable[[], Mapping[str, tuple[Model, Scorer]]]
 class Submit(Protocol):
     """Runs a job where the line's models run, off the event loop."""
 
-    def __call__(self, job: Callable[[], T], /) -> Awaitable[T]:
-        """The job's result; the job's errors are raised."""
+    def __call__(self, job: Callable[[], T], images: int, /) -> Awaitable[T]:
+        """The job's result; the job's errors are raised. images: about how many it is for."""
 
 
 class UnknownModel(Refusal):
@@ -217,7 +217,9 @@ class _Server:
         self._in_work += 1
         try:
             body = await _read_body(request, self._limit if header_length is not None else min(self._limit, JSON_LIMIT))
-            return await self._submit(lambda: self._inferred(name, model, scorer, body, header_length))
+            geometry = scorer.card.geometry
+            images = max(1, len(body) // (3 * geometry.height * geometry.width))
+            return await self._submit(lambda: self._inferred(name, model, scorer, body, header_length), images)
         finally:
             self._in_work -= 1
 

@@ -95,7 +95,9 @@ class Ownership:
         """Until then nobody can have taken what is ours; without end while the database is away."""
         self._blind_until = -math.inf
         self._remembered = _remembered(memory)
-        self._asked: dict[str, asyncio.Future[None]] = {}
+        self._asked: dict[str, asyncio.Future[bool]] = {}
+        self._unheard: set[asyncio.Future[bool]] = set()
+        """Of these, those to which no answer came in time."""
         self._database_lock = threading.Lock()
         """Who holds it reads the leases and acts on what he read."""
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="ownership")
@@ -124,7 +126,7 @@ class Ownership:
 
     def others(self) -> list[str]:
         """The addresses of all other line servers that own a station."""
-        return sorted({lease.address for lease in self._others.values()} - {self.address})
+        return sorted({lease.address for lease in list(self._others.values())} - {self.address})
 
     def doubt(self, station: str) -> None:
         """Its owner can't be reached: ask the database again at the next part."""
@@ -217,13 +219,18 @@ class Ownership:
             asked = asyncio.get_running_loop().run_in_executor(self._pool, self._claim, station)
             self._asked[station] = asked
             asked.add_done_callback(lambda _: self._asked.pop(station, None))
-        await asyncio.wait([asked], timeout=wait_s)
+        # A database that hangs is waited for once, and not by some parts every few seconds for as long as it hangs.
+        if asked not in self._unheard:
+            await asyncio.wait([asked], timeout=wait_s)
         if not asked.done():
+            self._unheard.add(asked)
+            asked.add_done_callback(self._unheard.discard)
+        if not asked.done() or not asked.result():
             self._sure_until = max(self._sure_until, self._monotonic() + TAKEOVER_S)
         self._serve_unasked(station)
 
-    def _claim(self, station: str) -> None:
-        """Learn whose the station is; take it where it is nobody's."""
+    def _claim(self, station: str) -> bool:
+        """Learn whose the station is; take it where it is nobody's. Returns whether the database said so."""
         try:
             with self._database_lock:
                 with self._database.write() as connection:
@@ -234,6 +241,8 @@ class Ownership:
                     self._lose(found)
         except Exception as error:  # noqa: BLE001 - whatever the database does, the part is judged
             log.warning("owner_unknown", station=station, reason=str(error))
+            return False
+        return True
 
     def _follow(self, mine: Mapping[str, Lease], all_leases: Mapping[str, Lease]) -> dict[str, Lease | None]:
         """Take note of what the leases say; returns the stations to take with their leases as they were seen."""
@@ -248,7 +257,7 @@ class Ownership:
                 self._lose(foreign[station])
             elif held.token and station not in mine:
                 del self._ours[station]  # given back in our name: whoever has a part for it takes it
-        self._others = foreign
+        self._others = dict(foreign)  # others add to it and take from it meanwhile
         watched = {}
         for station, lease in foreign.items():
             known = self._watched.get(station)
@@ -258,7 +267,7 @@ class Ownership:
             station: found.lease for station, found in watched.items() if now - found.moved_at >= TAKEOVER_S
         }
         # Served without a lease while the database was away; or under an address that is ours no more.
-        wanted |= {s: all_leases.get(s) for s, held in self._ours.items() if not held.token}
+        wanted |= {s: all_leases.get(s) for s, held in list(self._ours.items()) if not held.token}
         wanted |= {s: lease for s, lease in mine.items() if lease.address != self.address}
         return wanted
 

@@ -11,7 +11,7 @@ import structlog
 
 from monitoring.metrics import LineMetrics
 from monitoring.watch import Watch
-from service.line.answers import Reply, finished, reply_from, reply_of
+from service.line.answers import Reply, finished, is_simulated, reply_from, reply_of
 from service.line.champions import Active
 from service.line.joining import OpenPart, OpenParts
 from service.line.looking import Look, look
@@ -25,8 +25,8 @@ from service.line.recording import (
     record_views,
     retention,
 )
-from service.line.requests import Overloaded, PartRequest, ViewRequest, part_key
-from service.line.tickets import Ticket, Tickets, other_image
+from service.line.requests import DEFAULT_VIEW, OtherImage, Overloaded, PartRequest, ViewRequest, WrongRequest, part_key
+from service.line.tickets import Ticket, Tickets, other_image, other_mode
 from service.line.verdicts import DEADLINE, MISSING_VIEW, STORAGE, Verdict, decide, undecided
 from storage.drain import decode, encode
 from storage.images.content import ContentStore
@@ -117,6 +117,8 @@ class LinePipeline:
         self._earlier = earlier
         """What another line server answered for a part before this one had its station, by idempotency key."""
         self._window, self._pixel_limit = window, pixel_limit
+        self._unwritten: dict[str, Answered] = {}
+        """Fail-safe answers that have left and that the disk did not take, where it holds a decided one: they win."""
         self._tickets = Tickets()
         self.open_parts = OpenParts()
         self._log = structlog.get_logger("line")
@@ -128,8 +130,11 @@ class LinePipeline:
         """
         part = arrival.part
         digests = {name: hashlib.sha256(body).hexdigest() for name, body in arrival.bodies.items()}
+        _check_announced(part, digests)
         case = _Case(arrival, ticket, digests, part.views)
-        key = part.key(part.views[0]) if len(part.views) == 1 else part.part_key
+        # One part is judged by one thread at a time; only views that wait for each other are looked at side by side.
+        joins = len(part.views) == 1 and len(arrival.active.recipe.expected_views) > 1
+        key = part.key(part.views[0]) if joins else part.part_key
         ticket.digest = " ".join(f"{view.view_id}={case.digests[view.view_id]}" for view in part.views)
         while (held := self._tickets.enter(key, ticket)) is not None:
             reply = held.wait()
@@ -144,6 +149,16 @@ class LinePipeline:
                 return self._again(stored, case)
             case.fresh = fresh
             return self._judge(case)
+        except OtherImage as error:
+            if ticket.late is None:
+                raise
+            # The line was told something before anybody knew: that can be found, and what stands stands.
+            detail: dict[str, object] = {"key": part.part_key, "reason": str(error)}
+            late, at = ticket.reply(), arrival.received_at
+            record_event(
+                self._journal, "repeat_late", part.station, detail, at, event_id=late.result_id, answer=late.body
+            )
+            return late
         except JournalBroken as error:
             return self._unrecorded(case, (), error)
         finally:
@@ -164,7 +179,7 @@ class LinePipeline:
 
     def deadline_reply(self, arrival: Arrival) -> Reply:
         """The answer that leaves when the deadline comes first."""
-        verdict = undecided(arrival.active.recipe.fail_safe, DEADLINE, f"no verdict within {arrival.waited_ms:.0f} ms")
+        verdict = undecided(arrival.active.recipe.fail_safe, DEADLINE, _too_late(arrival))
         return reply_of(new_id(), arrival.part, arrival.active, verdict, (), None)
 
     def deadline_without_body(self, arrival: Arrival) -> Reply:
@@ -209,10 +224,16 @@ class LinePipeline:
                 told.add(found.entry_id)
         if stored is not None and len(told) > 1:  # they came one by one: the part's last word holds
             stored = self._answered(part, part.part_key, since) or stored
+        if stored is not None and is_simulated(stored.answer) != (part.mode != "production"):
+            # What a shadow or a challenge was told is no verdict on a part, and the other way round.
+            raise other_mode(part.part_key, part.mode)
         return stored, tuple(fresh)
 
     def _answered(self, part: PartRequest, key: str, since: datetime) -> Answered | None:
         """What was answered under the key, by this server or by the one from which it took the station."""
+        unwritten = self._unwritten.get(key)
+        if unwritten is not None:
+            return unwritten
         return self._journal.answered(key, since) or self._earlier(part, since).get(key)
 
     def _again(self, stored: Answered, case: _Case) -> Reply:
@@ -276,8 +297,8 @@ class LinePipeline:
         retained = self._retention(verdict, active, case.digests)
         uri = self._uri(case.digests) if retained.kept else None
         reply = reply_of(new_id(), arrival.part, active, verdict, looks, uri)
-        seen = case.seen(looks)
-        self._commit(case, lambda: record_inspection(self._journal, seen, reply, verdict, case.keys, retained))
+        seen, keys = case.seen(looks), self._keys(case, verdict)
+        self._commit(case, lambda: record_inspection(self._journal, seen, reply, verdict, keys, retained))
         reply.timing_ms.update(case.timing_ms)
         if ticket.decide(reply) is not None:
             return self._record_late(case, looks, supersedes=reply.result_id)
@@ -297,9 +318,12 @@ class LinePipeline:
                 raise
             return self._record_late(case, ())
         try:
+            began = time.perf_counter()
             looks = self._look(case, open_part.active) if case.ticket.late is None else []
             with open_part.lock:
                 reply = self._joined(case, open_part, looks)
+            if looks:
+                open_part.active.pace.took(1000 * (time.perf_counter() - began) / len(looks))
         finally:
             self.open_parts.leave(open_part)
         self._watched(case, reply, looks)
@@ -433,6 +457,15 @@ class LinePipeline:
             return self._conclude(case, open_part)
         return reply
 
+    def _keys(self, case: _Case, verdict: Verdict) -> dict[str, str]:
+        """Under which the answer is found; a good view does not speak for a part of which another view did not pass."""
+        part = case.arrival.part
+        if verdict.disposition == "pass" and len(part.views) == 1 and part.views[0].view_id != DEFAULT_VIEW:
+            before = self._concluded(case.arrival)
+            if before is not None and before.disposition != "pass":
+                return case.view_keys
+        return case.keys
+
     def _commit(self, case: _Case, record: Callable[[], object]) -> None:
         began = time.perf_counter()
         record()
@@ -458,6 +491,9 @@ class LinePipeline:
             record_inspection(self._journal, seen, late, verdict, case.keys, retained, supersedes=supersedes)
         except JournalBroken as error:
             self._log.error("journal_broken", reason=str(error), result_id=late.result_id)
+            if supersedes is not None:
+                told = {key: Answered(late.result_id, digest, late.body) for key, digest in case.keys.items()}
+                self._unwritten |= told
         self._count(case.arrival.part, late, verdict, {"total": case.arrival.waited_ms})
         return late
 
@@ -518,6 +554,21 @@ class LinePipeline:
         self._journal.append(Entry(alarm.id, "alarm", encode("alarm", alarm), alarm.raised_at))
 
 
+def _too_late(arrival: Arrival) -> str:
+    if arrival.deadline is None:
+        return "no verdict in time"
+    return f"no verdict within the deadline of {1000 * (arrival.deadline - arrival.started):g} ms"
+
+
+def _check_announced(part: PartRequest, digests: Mapping[str, str]) -> None:
+    """What was damaged on its way is refused, not judged: the right image shall still be taken under this trigger."""
+    for view in part.views:
+        if view.sha256 is not None and view.sha256 != digests[view.view_id]:
+            raise WrongRequest(
+                f"the image of view {view.view_id!r} does not have the SHA-256 that was announced", "send it again"
+            )
+
+
 def recover(journal: Journal) -> int:
     """Decide the parts that waited for views when the process before this one ended; returns how many."""
     parts: dict[str, list[Waiting]] = {}
@@ -526,8 +577,8 @@ def recover(journal: Journal) -> int:
     for result_id, entries in parts.items():
         try:
             _recover_part(journal, result_id, entries)
-        except JournalBroken as error:  # its views stay where they are until the next start
-            structlog.get_logger("line").error("journal_broken", reason=str(error), result_id=result_id)
+        except (JournalBroken, KeyError, ValueError) as error:  # its views stay where they are until the next start
+            structlog.get_logger("line").error("part_not_recovered", reason=str(error), result_id=result_id)
     return len(parts)
 
 

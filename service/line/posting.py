@@ -30,6 +30,7 @@ from service.line.requests import (
     Refusal,
     WrongRequest,
     media_type_of,
+    read_deadline,
     read_meta,
     read_query,
     read_request,
@@ -38,6 +39,7 @@ from service.line.server import LineServer
 from service.line.tickets import Ticket
 from storage.drain import encode
 from storage.journal import Entry
+from storage.records import Challenge
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -244,10 +246,18 @@ async def _challenged(request: _Request) -> tuple[Reply, bytes]:
         }
     )
     entry = Entry(record.id, "challenge", encode("challenge", record), record.challenged_at, answer=body)
+    # It holds from now on, also when it can't be put on record.
+    await asyncio.to_thread(_challenged_now, line, record)
     await asyncio.to_thread(line.journal.append, entry)
-    line.stations.challenged(record)
     line.metrics.challenged(record.station, record.passed)
     return reply, body
+
+
+def _challenged_now(line: LineServer, record: Challenge) -> None:
+    try:
+        line.stations.challenged(record)
+    except OSError as error:
+        log.error("challenge_not_kept", reason=str(error))
 
 
 def _as_challenge(part: PartRequest) -> PartRequest:
@@ -257,33 +267,47 @@ def _as_challenge(part: PartRequest) -> PartRequest:
 async def _several_views(request: _Request, challenge: bool) -> Reply:
     line, named = request.line, request.query.get("station")
     request.check_access(named)
-    with line.admission.enter(named or "") as place:
-        body = await request.body(BODY_WAIT_S)
-        form = read_form(body, request.headers.get("content-type", ""))
-        part = read_meta(form.meta, form.types)
-        request.check_access(part.station)
-        await request.check_owner(part, body)
+    deadline_ms = read_deadline(request.query)
+    deadline = None if deadline_ms is None else request.started + deadline_ms / 1000
+    with line.admission.enter(named or ""):
+        body = await request.body(request.left_s(deadline))
+    form = await asyncio.to_thread(read_form, body, request.headers.get("content-type", ""))
+    part = read_meta(form.meta, form.types)
+    request.check_access(part.station)
+    await request.check_owner(part, body)
+    with line.admission.enter(part.station) as place:
         return await _admitted(request, _as_challenge(part) if challenge else part, form.files, place)
+
+
+def _deciding(request: _Request, part: PartRequest) -> Active:
+    """What decides for the part, and may.
+
+    Raises NotReady, WrongRequest.
+    """
+    line = request.line
+    line.stations.seen(part.station, line.clock())
+    if part.product is not None and line.champions.knows(part.product):
+        line.stations.serves(part.station, part.product)
+    active = line.champions.active(part.product, part.station)
+    _check_views(part, active)
+    if part.mode == "challenge" and "expected" in request.query:
+        check_expected(request.query["expected"], active.classifier.card)
+    elif part.mode == "production":
+        line.stations.check(part.station, active.recipe, line.clock())
+    return active
 
 
 async def _admitted(request: _Request, part: PartRequest, bodies: Mapping[str, bytes] | None, place: Place) -> Reply:
     """The part's answer, before its deadline where it has one: also while its body is still arriving."""
     line = request.line
-    line.stations.seen(part.station, part.product, line.clock())
     try:
-        active = line.champions.active(part.product, part.station)
-        _check_views(part, active)
-        if part.mode == "challenge" and "expected" in request.query:
-            check_expected(request.query["expected"], active.classifier.card)
-        elif part.mode == "production":
-            line.stations.check(part.station, active.recipe, line.clock())
+        active = _deciding(request, part)
     except NotReady as refused:
         return await _answered_before(request, part, bodies, refused)
     deadline_ms = part.deadline_ms or active.recipe.deadline_ms or line.settings.deadline_ms
     deadline = None if deadline_ms is None else request.started + deadline_ms / 1000
     cost_ms = active.pace.mean_ms * len(part.views)
-    if deadline is not None:
-        _check_in_time(line, part.station, cost_ms, deadline)
+    _check_in_time(line, part.station, cost_ms, deadline)
     if bodies is None:
         try:
             bodies = {part.views[0].view_id: await request.body(request.left_s(deadline))}
@@ -291,8 +315,7 @@ async def _admitted(request: _Request, part: PartRequest, bodies: Mapping[str, b
             if deadline is None:
                 raise
             return line.pipeline.deadline_without_body(_arrival(request, part, active, {}, deadline))
-        if deadline is not None:  # others may have been faster with theirs
-            _check_in_time(line, part.station, cost_ms, deadline)
+        _check_in_time(line, part.station, cost_ms, deadline)  # others may have been faster with theirs
     arrival = _arrival(request, part, active, bodies, deadline)
     # A decision counts as late from the same moment on, whether the event loop notices that moment in time or not.
     latest = None if deadline is None else deadline - line.dispatcher.lag.margin_s
@@ -333,15 +356,18 @@ def _check_views(part: PartRequest, active: Active) -> None:
     if strangers:
         raise WrongRequest(
             f"view {', '.join(strangers)} is not one that the recipe expects",
-            f"send {', '.join(expected)}, or change the recipe: loupe recipe set {active.model.product} --view NAME",
+            f"send {', '.join(expected)}, or change the recipe {active.recipe.product}@{active.recipe.station}: "
+            "`loupe recipe set … --view NAME` for each",
         )
 
 
-def _check_in_time(line: LineServer, station: str, cost_ms: float, deadline: float) -> None:
+def _check_in_time(line: LineServer, station: str, cost_ms: float, deadline: float | None) -> None:
     """What would only wait until it is too late is turned away before its image is even read.
 
     Raises Overloaded.
     """
+    if deadline is None:
+        return
     wait_ms = line.dispatcher.wait_ms(station, cost_ms)
     left_ms = 1000 * (deadline - line.dispatcher.lag.margin_s - time.perf_counter())
     if wait_ms > 0 and CAUTION * (wait_ms + cost_ms) > left_ms:

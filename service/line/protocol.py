@@ -156,10 +156,16 @@ class LineProtocol(HttpToolsProtocol):
         if self.transport.can_write_eof() and not self.transport.is_closing():
             self.transport.write_eof()
 
-    def eof_received(self) -> None:
-        """The caller sends nothing more."""
-        if self._is_lingering:
-            self._end()
+    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio asks for it, uvicorn says nothing
+        """The caller sends nothing more; whether it still gets an answer on this connection.
+
+        Some callers close their side when the request is out: what is judged already must not go unheard.
+        """
+        if self._is_lingering or self._is_answered() or self.cycle.more_body:
+            self._end()  # what is written and not sent yet leaves first
+            return False
+        self.cycle.keep_alive = False
+        return True
 
     def end(self) -> None:
         """The answer that is on its way is the last one on this connection."""

@@ -10,18 +10,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 import structlog
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
-PORTS = {"mqtt": 1883, "mqtts": 8883}
-EXAMPLE = (
-    "write mqtt://USER:PASSWORD@HOST:PORT or mqtts://HOST?ca=FILE; in USER and PASSWORD write %40 for @, %2F for /"
-)
+from service.line.broker_address import Broker, read_address
+from service.line.requests import STATION_REMEDY, wrong_station
+
 KEEPALIVE_S = 10
 CONNECT_WAIT_S = 5.0
 PAUSE_S = (0.5, 15.0)
@@ -32,105 +29,16 @@ WINDOW = 200
 """Verdicts that may wait for the broker's acknowledgement at the same time."""
 IDLE_S = 1.0
 LEAVE_WAIT_S = 0.5
-FORBIDDEN = frozenset("/+#")
 
 _Message = tuple[str, bytes]
-
-
-class WrongMqttAddress(ValueError):
-    """The address of the broker can't be used; the message never repeats it, as it may hold a password."""
-
-    def __init__(self, what: str, remedy: str = EXAMPLE) -> None:
-        super().__init__(f"the MQTT address {what}")
-        self.remedy = remedy
 
 
 class NoTopicName(ValueError):
     """A name would not stay the one level of the topic that it stands for."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(f"{name!r} can't be a level of a topic: it is empty, or holds / + # or a control character")
-        self.remedy = "use letters, digits, dots and dashes"
-
-
-@dataclass(frozen=True, slots=True)
-class Broker:
-    """Where verdicts go."""
-
-    host: str
-    port: int
-    user: str | None = None
-    password: str | None = field(default=None, repr=False)
-    tls: ssl.SSLContext | None = None
-
-
-def read_address(address: str) -> Broker:
-    """The broker at `mqtt://user:password@host:1883` or `mqtts://host:8883?ca=FILE`.
-
-    Without `ca` the machine's own list of authorities holds.
-
-    Raises WrongMqttAddress.
-
-    >>> read_address("mqtt://plc:secret@broker.local")
-    Broker(host='broker.local', port=1883, user='plc', tls=None)
-    """
-    # The errors of the standard library repeat parts of the address: they must not be chained.
-    try:
-        url = urlsplit(address)
-        host, port = url.hostname, url.port
-    except ValueError:
-        raise WrongMqttAddress("has no port from 1 to 65535, or is damaged") from None
-    if url.scheme not in PORTS:
-        raise WrongMqttAddress("does not begin with mqtt:// or mqtts://")
-    if not host or port == 0 or not _is_host_name(host):
-        raise WrongMqttAddress("names no broker")
-    if url.path not in ("", "/") or url.fragment:
-        raise WrongMqttAddress("has something behind the broker's name and port")
-    return Broker(
-        host=host,
-        port=port or PORTS[url.scheme],
-        user=None if url.username is None else unquote(url.username),
-        password=None if url.password is None else unquote(url.password),
-        tls=_tls(url),
-    )
-
-
-def _is_host_name(host: str) -> bool:
-    try:
-        return bool(host.encode("idna"))
-    except UnicodeError:
-        return False
-
-
-def _tls(url: SplitResult) -> ssl.SSLContext | None:
-    options = dict(parse_qsl(url.query, keep_blank_values=True))
-    authority = options.pop("ca", None)
-    if options:
-        raise WrongMqttAddress("has an option that Loupe does not know")
-    if url.scheme == "mqtt":
-        if authority is not None:
-            raise WrongMqttAddress("has ?ca=FILE without TLS", "write mqtts:// where the broker speaks TLS")
-        return None
-    try:
-        context = ssl.create_default_context(cafile=authority)
-    except OSError as error:
-        reason = error.strerror or "it holds no certificate"
-        raise WrongMqttAddress(
-            f"names ca={authority}, which can't be read: {reason}", "name a file with the authority's certificate (PEM)"
-        ) from error
-    context.sslsocket_class = _TidySocket
-    return context
-
-
-class _TidySocket(ssl.SSLSocket):
-    """Is closed when nobody gets hold of it, as after a failed handshake."""
-
-    def do_handshake(self, block: bool = False) -> None:
-        try:
-            super().do_handshake(block)
-        except OSError:
-            self.close()
-            raise
+    def __init__(self, wrong: str) -> None:
+        super().__init__(f"a level of a topic {wrong}")
+        self.remedy = STATION_REMEDY
 
 
 def verdict_topic(station: str) -> str:
@@ -153,8 +61,8 @@ def state_topic(client: str) -> str:
 
 
 def _level(name: str) -> str:
-    if not name or not name.isprintable() or not FORBIDDEN.isdisjoint(name):
-        raise NoTopicName(name)
+    if (wrong := wrong_station(name)) is not None:
+        raise NoTopicName(wrong)
     return name
 
 
@@ -225,20 +133,28 @@ class VerdictPublisher:
     def _run(self) -> None:
         pause_s = PAUSE_S[0]
         while not self._is_done():
-            session = self._session = _Session(self._broker, self._state_topic, self._counted)
-            try:
-                self._serve(session)
-            except Exception as error:  # noqa: BLE001 - the edge of a thread: it must outlive whatever a broker sends
-                session.reason = str(error) or type(error).__name__
-            finally:
-                session.close()
-                self._take_back(session)
+            reason, was_useful = self._connect_once()
             if self._closing.is_set():
                 break
-            self._tell(False, reason=session.reason)
-            pause_s = PAUSE_S[0] if session.was_useful else min(2 * pause_s, PAUSE_S[1])
+            self._tell(False, reason=reason)
+            pause_s = PAUSE_S[0] if was_useful else min(2 * pause_s, PAUSE_S[1])
             self._closing.wait(pause_s)
         self._drop_rest()
+
+    def _connect_once(self) -> tuple[str, bool]:
+        """One connection from its beginning to its end: why it ended, and whether it brought a verdict."""
+        try:
+            session = self._session = _Session(self._broker, self._state_topic, self._counted)
+        except OSError as error:  # the process has no descriptor left: that may pass
+            return str(error), False
+        try:
+            self._serve(session)
+        except Exception as error:  # noqa: BLE001 - the edge of a thread: it must outlive whatever a broker sends
+            session.reason = str(error) or type(error).__name__
+        finally:
+            session.close()
+            self._take_back(session)
+        return session.reason, session.was_useful
 
     def _serve(self, session: "_Session") -> None:
         """One connection, until it is lost or everything is done."""

@@ -14,7 +14,9 @@ from service.line.requests import (
     WrongStation,
 )
 from service.line.verdicts import NOT_INSPECTED, NOT_READY, OVERLOAD
+from service.line.waiting import TooManyWait
 from storage.database import DatabaseUnavailable
+from storage.journal import JournalBroken
 
 STATUS: dict[type[Refusal], tuple[int, int]] = {
     WrongRequest: (422, NOT_INSPECTED),
@@ -39,9 +41,9 @@ def refusal(error: Exception, accept: str) -> tuple[int, bytes, str]:
     What nobody foresaw still tells the line what to do with the part.
     """
     if isinstance(error, Refusal):
-        status, result_code = STATUS[type(error)]
+        status, result_code = next(found for kind, found in STATUS.items() if isinstance(error, kind))
         return worded(status, result_code, str(error), error.remedy, accept)
-    if isinstance(error, DatabaseUnavailable):
+    if isinstance(error, DatabaseUnavailable | JournalBroken | TooManyWait):
         return worded(503, NOT_READY, str(error), error.remedy, accept)
     reason = f"{type(error).__name__} inside Loupe; see the log"
     return worded(503, NOT_READY, reason, "send the trigger again; report the log if it stays", accept)

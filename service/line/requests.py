@@ -13,6 +13,7 @@ MODES = ("production", "shadow", "challenge")
 FIELD_LIMIT = 200
 QUERY_FIELDS = 50
 VIEW_LIMIT = 16
+DEFAULT_VIEW = "0"
 MEDIA_TYPES = (*HEADERS, RAW_MEDIA_TYPE)
 MULTIPART = "multipart/form-data"
 ENCODINGS = {
@@ -21,6 +22,7 @@ ENCODINGS = {
     **{m: m for m in MEDIA_TYPES},
 }
 """What `encoding` of a view may be: a media type or its short name."""
+STATION_REMEDY = f"use 1 to {FIELD_LIMIT} letters, digits, dots and dashes"
 
 
 class Refusal(Exception):
@@ -151,7 +153,7 @@ def read_request(query: Mapping[str, str], headers: Mapping[str, str]) -> PartRe
             f"send one view as {', '.join(MEDIA_TYPES)}, or several as {MULTIPART}",
         )
     view = ViewRequest(
-        view_id=_text(query, "view_id") or "0",
+        view_id=_text(query, "view_id") or DEFAULT_VIEW,
         camera=_text(query, "camera") or "0",
         media_type=media_type,
         pixel_format=_pixel_format(headers.get("x-pixel-format")),
@@ -194,6 +196,38 @@ def read_meta(text: bytes, types: Mapping[str, str]) -> PartRequest:
     return _part(text_fields, _identity(text_fields), views)
 
 
+def read_deadline(fields: Mapping[str, str]) -> float | None:
+    """`deadline_ms`, where it is named.
+
+    Raises WrongRequest.
+    """
+    return _positive(fields, "deadline_ms")
+
+
+def wrong_name(name: str) -> str | None:
+    """What keeps this from being a name of anything, to be put behind the word for it; None: nothing.
+
+    >>> wrong_name("a ")
+    "'a ' begins or ends with a space"
+    """
+    if not name:
+        return "is empty"
+    if len(name) > FIELD_LIMIT:
+        return f"is {len(name)} characters long"
+    if not name.isprintable():
+        return f"{name!r} holds control characters"
+    return f"{name!r} begins or ends with a space" if name != name.strip() else None
+
+
+def wrong_station(name: str) -> str | None:
+    """What keeps this from being the name of a station: it is one level of an address, and of a topic.
+
+    >>> wrong_station("line/1")
+    "'line/1' holds one of / + #"
+    """
+    return wrong_name(name) or (f"{name!r} holds one of / + #" if any(sign in name for sign in "/+#") else None)
+
+
 def media_type_of(headers: Mapping[str, str]) -> str:
     """The content type without its parameters."""
     return headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -207,8 +241,8 @@ def _identity(fields: Mapping[str, str]) -> tuple[str, str]:
             f"the request has no {missing}",
             "add ?station=NAME&trigger_id=COUNTER: a part without them can't be identified",
         )
-    if any(sign in station for sign in "/+#"):
-        raise WrongRequest(f"station {station!r} holds one of / + #", "use letters, digits, dots and dashes")
+    if (wrong := wrong_station(station)) is not None:
+        raise WrongRequest(f"station {wrong}", STATION_REMEDY)
     return station, trigger_id
 
 
@@ -224,7 +258,7 @@ def _part(fields: Mapping[str, str], identity: tuple[str, str], views: tuple[Vie
         part_id=_text(fields, "part_id"),
         lot=_text(fields, "lot"),
         captured_at=read_time(fields, "captured_at"),
-        deadline_ms=_positive(fields, "deadline_ms"),
+        deadline_ms=read_deadline(fields),
         mode=mode,
         views=views,
     )

@@ -1,6 +1,5 @@
 """The line server's parts, built from the settings, started and stopped together."""
 
-import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -44,6 +43,8 @@ from storage.journal import Journal, JournalBroken, JournalLocked
 
 DRAIN_INTERVAL_S = 0.5
 """Between drains records gather: a transaction and its fsyncs cost the same for one record as for many."""
+DRAIN_PAUSE_MAX_S = 5.0
+"""While the database is away: every try reads a batch and makes its images durable before it fails."""
 TIDY_INTERVAL_S = 0.3
 EXPIRE_INTERVAL_S = 0.02
 IDLE_S = 5.0
@@ -132,7 +133,7 @@ class LineServer:
 
 @contextmanager
 def running(settings: Settings) -> Iterator[LineServer]:
-    """A line server with its background threads; on leaving, everything answered is drained as far as possible.
+    """A line server with its background threads; on leaving, everything answered is drained, for a short while.
 
     The database may be away: verdicts wait for the first model, records wait in the journal.
 
@@ -142,21 +143,21 @@ def running(settings: Settings) -> Iterator[LineServer]:
     with ExitStack() as closing:
         database = open_database(settings.database_address)
         closing.callback(database.close)
+        access = Access()
         # A schema that does not fit is refused at once; a database that is away is waited for by `_follow`.
         with suppress(DatabaseUnavailable):
             ensure_schema(database)
+            with database.read() as connection:
+                access.replace(keys.listing(connection))
         images = open_image_store(settings.image_store_address)
         # Compiled code is loaded, or made, now: no part shall wait for it.
         signals.warm()
         journal = _open_journal(folder / "journal", int(settings.journal_reserve_mb * 1e6))
         closing.callback(journal.close)
-        server = _assembled(settings, database, images, journal, folder, closing)
+        server = _assembled(settings, database, images, journal, access, folder, closing)
         recover(journal)
-        # A challenge that failed just before the last end must be in the database before anybody looks there.
-        _drain_rest(server, FIRST_DRAIN_S)
         baselines.restore(server.watch, folder / "baselines")
         closing.callback(baselines.save, server.watch, folder / "baselines")
-        closing.callback(_drain_rest, server, math.inf)
         closing.callback(_release, server)
         closing.callback(_drain_rest, server, FIRST_DRAIN_S)
         for thread in _threads(server, folder):
@@ -166,7 +167,13 @@ def running(settings: Settings) -> Iterator[LineServer]:
 
 
 def _assembled(
-    settings: Settings, database: Database, images: ContentStore, journal: Journal, folder: Path, closing: ExitStack
+    settings: Settings,
+    database: Database,
+    images: ContentStore,
+    journal: Journal,
+    access: Access,
+    folder: Path,
+    closing: ExitStack,
 ) -> LineServer:
     registry = CollectorRegistry()
     metrics = LineMetrics(registry)
@@ -178,7 +185,8 @@ def _assembled(
 
     def told(part: PartRequest, body: bytes) -> None:
         waiters.tell(part.part_key, body)
-        if publisher is not None:
+        # What acts on verdicts must not act on a shadow's or a challenge's.
+        if publisher is not None and part.mode == "production":
             publisher.publish(part.station, body)
 
     def event(kind: str, station: str, detail: dict[str, object]) -> None:
@@ -220,8 +228,8 @@ def _assembled(
         journal=journal,
         watch=watch,
         champions=Champions(loader, int(settings.model_memory_mb * 1e6)),
-        access=Access(),
-        stations=Stations(),
+        access=access,
+        stations=Stations(folder / "challenges.json"),
         metrics=metrics,
         registry=registry,
         pipeline=pipeline,
@@ -241,7 +249,7 @@ def _threads(server: LineServer, folder: Path) -> list[Repeating]:
     return [
         Repeating("follow", server.settings.watch_poll_s, lambda: _follow(server)),
         Repeating("load", server.settings.watch_poll_s, lambda: _load(server), wake=server.champions.pending),
-        Repeating("drain", DRAIN_INTERVAL_S, lambda: _drain(server)),
+        Repeating("drain", DRAIN_INTERVAL_S, lambda: _drain(server), slowest_s=DRAIN_PAUSE_MAX_S),
         Repeating("tidy", TIDY_INTERVAL_S, lambda: _tidy(server)),
         Repeating("expire", IDLE_S, lambda: _expire(server), wake=server.pipeline.open_parts.began),
         Repeating("own", BEAT_S, server.ownership.look),

@@ -3,7 +3,9 @@
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from stat import S_ISREG
 
 import structlog
 
@@ -24,19 +26,29 @@ class Siblings:
         """Moves what waits in a journal to the database, until time.monotonic() has come."""
         self._empty: dict[Path, int] = {}
         """Journals in which nothing waited, with the time of their last change then."""
+        self._failing: set[Path] = set()
+        """Journals whose failure has been told."""
         self._lock = threading.Lock()
 
     def look(self) -> bool:
-        """Drain the journals that nobody writes, each for a little while.
-
-        Raises DatabaseUnavailable, OSError.
-        """
+        """Drain the journals that nobody writes, each for a little while; one that can't be drained stops nothing."""
         with self._lock:
             for folder in [self._own.parent / "line/journal", *sorted(self._own.parent.glob("line-*/journal"))]:
                 is_own = folder.parent == self._own
-                if not is_own and folder.is_dir() and self._empty.get(folder) != _changed_ns(folder):
-                    self._drain_one(folder)
+                if not is_own and folder.is_dir():
+                    self._drain_if_changed(folder)
         return False
+
+    def _drain_if_changed(self, folder: Path) -> None:
+        try:
+            if self._empty.get(folder) != _changed_ns(folder):
+                self._drain_one(folder)
+        except Exception as error:  # noqa: BLE001 - whatever one journal has, the others and a take-over go on
+            if folder not in self._failing:
+                log.error("journal_of_another_not_drained", path=str(folder), reason=str(error) or type(error).__name__)
+            self._failing.add(folder)
+        else:
+            self._failing.discard(folder)
 
     def _drain_one(self, folder: Path) -> None:
         try:
@@ -61,4 +73,11 @@ class Siblings:
 
 def _changed_ns(folder: Path) -> int:
     """When anything in a journal changed last."""
-    return max((path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()), default=0)
+    newest = 0
+    for path in folder.rglob("*"):
+        # Its process may live, and renames files meanwhile.
+        with suppress(FileNotFoundError):
+            found = path.stat()
+            if S_ISREG(found.st_mode):
+                newest = max(newest, found.st_mtime_ns)
+    return newest

@@ -1,13 +1,19 @@
 """What each station is doing, and whether its last challenge lets it be served."""
 
+import os
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
+
+import structlog
+from pydantic import TypeAdapter, ValidationError
 
 from monitoring.metrics import LABEL_LIMIT
 from service.line.requests import NotReady
+from storage.journal.segments import sync_folder
 from storage.records import Challenge, Recipe
 
 
@@ -19,41 +25,61 @@ class _Seen:
 
 
 class Stations:
-    """The stations seen since the start, and the last challenge of each, whoever made it."""
+    """The stations seen since the start, and the last challenge of each with each product, whoever made it.
 
-    def __init__(self) -> None:
+    Challenges are also kept in a file: after a restart, nothing may be served that a challenge has stopped, whatever
+    has become of the database meanwhile.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
         self._seen: dict[str, _Seen] = {}
-        self._challenges: dict[str, Challenge] = {}
+        self._challenges: dict[tuple[str, str], Challenge] = _kept(path)
         self._lock = threading.Lock()
 
-    def seen(self, station: str, product: str | None, at: datetime) -> None:
+    def seen(self, station: str, at: datetime) -> None:
         """A part was presented, whether it could be judged or not; used from the event loop only."""
         before = self._seen.get(station)
         if before is not None:
-            self._seen[station] = _Seen(at, before.parts + 1, product or before.product)
+            self._seen[station] = _Seen(at, before.parts + 1, before.product)
         elif len(self._seen) < LABEL_LIMIT:
-            self._seen[station] = _Seen(at, 1, product)
+            self._seen[station] = _Seen(at, 1, None)
+
+    def serves(self, station: str, product: str) -> None:
+        """The station named this product, which has a champion."""
+        found = self._seen.get(station)
+        if found is not None and found.product != product:
+            self._seen[station] = replace(found, product=product)
 
     def challenged(self, challenge: Challenge) -> None:
-        """A part with a known answer was sent; of two the later one holds, of one that comes again the first."""
-        with self._lock:
-            known = self._challenges.get(challenge.station)
-            if known is not None and known.id == challenge.id:
-                return
-            if known is None or known.challenged_at <= challenge.challenged_at:
-                self._challenges[challenge.station] = challenge
+        """A part with a known answer was sent; of two the later one holds, of one that comes again the first.
 
-    def follow(self, latest: Mapping[str, Challenge]) -> None:
-        """Take over the challenges that are in the database."""
+        Raises OSError where that can't be kept; it holds all the same.
+        """
+        with self._lock:
+            place = (challenge.station, challenge.product)
+            known = self._challenges.get(place)
+            if known is not None and (known.id == challenge.id or known.challenged_at > challenge.challenged_at):
+                return
+            if known is not None and not known.passed and challenge.passed and known.expected != challenge.expected:
+                return  # a missed defect is not cured by a good part that is found good
+            self._challenges[place] = challenge
+            _keep(self._path, list(self._challenges.values()))
+
+    def follow(self, latest: Mapping[tuple[str, str], Challenge]) -> None:
+        """Take over the challenges that are in the database.
+
+        Raises OSError.
+        """
         for challenge in latest.values():
             self.challenged(challenge)
 
     def check(self, station: str, recipe: Recipe, now: datetime) -> None:
-        """Refuse production where the last challenge failed or is too long ago.
+        """Refuse production where the last challenge with the product failed or is too long ago.
 
         Raises NotReady.
         """
-        last = self._challenges.get(station)
+        last = self._challenges.get((station, recipe.product))
         if last is not None and not last.passed:
             raise NotReady(
                 f"station {station} failed its last challenge: {last.reason}",
@@ -78,20 +104,21 @@ class Stations:
 
     def names(self) -> list[str]:
         """All stations seen or challenged."""
-        return sorted({*self._seen, *self._challenges})
+        return sorted({*self._seen, *(station for station, _ in self._challenges)})
 
     def product(self, station: str) -> str | None:
-        """The product that the station named last; None where it named none, or was never seen."""
+        """The product that the station named last, of those that have a champion; None where it named none."""
         found = self._seen.get(station)
         return found.product if found else None
 
     def challenge(self, station: str) -> Challenge | None:
-        """The last challenge of the station."""
-        return self._challenges.get(station)
+        """The last challenge of the station; of several products one that failed, for it stops parts."""
+        found = [challenge for (name, _), challenge in list(self._challenges.items()) if name == station]
+        return min(found, key=lambda c: (c.passed, -c.challenged_at.timestamp()), default=None)
 
     def facts(self, station: str) -> dict[str, Any]:
         """When the station last sent a part, how many since the start, and its last challenge."""
-        found, last = self._seen.get(station), self._challenges.get(station)
+        found, last = self._seen.get(station), self.challenge(station)
         return {
             "last_part_at": found.at.isoformat() if found else None,
             "parts_since_start": found.parts if found else 0,
@@ -99,6 +126,7 @@ class Stations:
             if last is None
             else {
                 "at": last.challenged_at.isoformat(),
+                "product": last.product,
                 "passed": last.passed,
                 "expected": last.expected_class or last.expected,
                 "evaluation": last.evaluation,
@@ -106,3 +134,29 @@ class Stations:
                 "result_id": last.result_id,
             },
         }
+
+
+_ADAPTER = TypeAdapter(list[Challenge])
+
+
+def _kept(path: Path) -> dict[tuple[str, str], Challenge]:
+    if not path.exists():
+        return {}
+    try:
+        found = _ADAPTER.validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        # The database has them too, unless it is away and a challenge had just failed.
+        structlog.get_logger("line").error("challenges_unreadable", path=str(path), reason=str(error))
+        return {}
+    return {(challenge.station, challenge.product): challenge for challenge in found}
+
+
+def _keep(path: Path, challenges: list[Challenge]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".part")
+    with partial.open("wb") as file:
+        file.write(_ADAPTER.dump_json(challenges))
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+    sync_folder(path.parent)

@@ -1,5 +1,6 @@
 """One ticket an idempotency key: who judges a part, what its answer is, and whether the deadline won."""
 
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -90,9 +91,28 @@ class Tickets:
                 del self._open[key]
 
 
+def other_mode(key: str, mode: str) -> OtherImage:
+    """The refusal for a trigger that was answered in another mode."""
+    return OtherImage(
+        f"{_named(key)} was already answered in another mode than {mode}",
+        "give shadow parts and challenges triggers of their own",
+    )
+
+
 def other_image(key: str) -> OtherImage:
     """The refusal for a trigger that was answered for another image."""
     return OtherImage(
-        f"trigger {key} was already answered for another image",
+        f"{_named(key)} was already answered for another image",
         "count trigger_id up for every part, or send a trigger_epoch that changes when the PLC restarts",
     )
+
+
+def _named(key: str) -> str:
+    """A key in words.
+
+    >>> _named('["s1", "", "2", "0"]')
+    "trigger '2' of station 's1' (view '0')"
+    """
+    station, epoch, trigger, *view = json.loads(key)
+    details = [f"epoch {epoch!r}"] * bool(epoch) + [f"view {name!r}" for name in view]
+    return f"trigger {trigger!r} of station {station!r}" + (f" ({', '.join(details)})" if details else "")

@@ -349,7 +349,7 @@ class Journal:
             with self._writing:
                 # All that was ever written is drained: even the segment that is written can be used again.
                 if floor == self._saved.indexed_to and not self._recent.frames:
-                    self._segments.drop_active()
+                    self._segments.seal()
                     self._segments.recycle(floor.segment + 1)
         try:
             self._segments.top_up()
@@ -370,7 +370,7 @@ class Journal:
             except FileNotFoundError as error:
                 log.error("journal_segment_gone", reason=str(error))
                 self._failure = str(error)
-                self._segments.drop_active()
+                self._segments.seal()
 
     def _check_folder(self) -> None:
         lock = self.folder / "lock"

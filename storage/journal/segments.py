@@ -80,11 +80,6 @@ class Segments:
             return len(self._spares) + (self._next is not None)
 
     @property
-    def is_supplied(self) -> bool:
-        """Whether there are as many spares as wanted."""
-        return self.spare_count >= self._spares_wanted
-
-    @property
     def room(self) -> int:
         """Bytes left in the segment that is written."""
         return 0 if self._active is None else self._active.size - self._active.position
@@ -96,7 +91,7 @@ class Segments:
         """
         # The old one is let go of only when there is a new one.
         following = self._oversize(size) if size > self._segment_bytes else self._following()
-        self._seal()
+        self.seal()
         self._active = following
 
     def write(self, drafts: Sequence[Draft]) -> list[Place]:
@@ -190,10 +185,6 @@ class Segments:
         if self._active is not None and not _is_there(self._active):
             path = self._active.path
             raise FileNotFoundError(errno.ENOENT, "a segment was deleted or replaced", str(path))
-
-    def drop_active(self) -> None:
-        """Write nothing more to the present segment."""
-        self._seal()
 
     def close(self) -> None:
         """Let go of the files."""
@@ -291,7 +282,8 @@ class Segments:
             raise
         return _Open(number, path, descriptor, size)
 
-    def _seal(self) -> None:
+    def seal(self) -> None:
+        """Write nothing more to the present segment."""
         active, self._active = self._active, None
         if active is None:
             return
@@ -309,7 +301,7 @@ class Segments:
             for place in places:
                 os.pwrite(active.descriptor, bytes(4), place.offset)
             os.fdatasync(active.descriptor)
-        self._seal()
+        self.seal()
 
     def _free(self, number: int) -> bool:
         """Make the file a spare, or delete it; whether it was deleted. Files that can't be deleted stop nothing."""

@@ -29,6 +29,7 @@ from service.settings import PREFIX, Settings, load_settings
 from service.study import NothingKnown, SeveralViews, UnknownOk
 from service.wiring import Stores, open_stores
 from storage import inspections, keys, labels
+from storage.database import DatabaseUnavailable
 from storage.records import ImageClass, Inspection, Key, Label, LabelBook
 from tests.service.line.stocked import (
     BRIGHT,
@@ -392,3 +393,12 @@ def test_study_without_known_answers_is_refused(known: Path, tmp_path: Path) -> 
     (known / "labels.csv").write_text(f"path,label\n{GOOD},\n")
     assert isinstance(loupe("study", known, "--station", "s1").exception, NothingKnown)
     assert isinstance(loupe("study", tmp_path / "nothing", "--station", "s1").exception, UnknownFormat)
+
+
+def test_study_whose_database_does_not_answer_sends_nothing(
+    served: Served, known: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(PREFIX + "DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
+    said = loupe("study", known / "labels.csv", "--station", "s1", "--url", served.url)
+    assert isinstance(said.exception, DatabaseUnavailable)
+    assert served.recorded() == []

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from service.cli import app
-from service.commands.keys import KeyUnknown
+from service.commands.keys import KeyUnknown, NoStationName
 from service.commands.recipes import RecipeUnknown
 from service.recipe_files import WrongRecipeFile
 from service.recipe_rules import WrongRecipe
@@ -275,3 +275,16 @@ def test_revoked_key_stays_listed_with_its_time(stores: Stores) -> None:
     (key,) = json.loads(loupe("keys", "list", "--json").stdout)
     assert key["revoked_at"]
     assert isinstance(loupe("keys", "revoke", "unheard").exception, KeyUnknown)
+
+
+@pytest.mark.parametrize("station", ["", "a/b", "+", "a#", "a\nb", " s1", "s" * 201])
+def test_key_for_a_name_that_no_station_can_have_is_refused(stores: Stores, station: str) -> None:
+    said = loupe("keys", "create", "--station", station)
+    assert isinstance(said.exception, NoStationName)
+    assert said.exception.remedy
+    with stores.database.read() as connection:
+        assert keys.listing(connection) == []
+
+
+def test_key_may_be_for_all_stations(stores: Stores) -> None:
+    assert loupe("keys", "create", "--station", "*").exit_code == 0

@@ -227,7 +227,7 @@ def test_report_counts_escapes_overkill_and_rechecks() -> None:
         ]
     )
     assert (report.parts, report.good, report.defective) == (8, 4, 4)
-    assert (report.answered, report.lost, report.refused) == (7, 1, 1)
+    assert (report.answered, report.lost, report.refused) == (6, 1, 1)
     assert (report.escapes, report.overkill, report.rechecks) == (1, 2, 1)
     assert report.p50_ms == 10
     assert 10 < report.p99_ms <= 30

@@ -110,7 +110,7 @@ def test_every_kind_of_record_reaches_its_table(journal: Journal, database: Data
     assert drain_once(journal, database, images) == 2
     with database.read() as connection:
         assert outcomes.of_inspection(connection, outcome.result_id) == [outcome]
-        assert challenges.latest(connection) == {challenge.station: challenge}
+        assert challenges.latest(connection) == {(challenge.station, challenge.product): challenge}
 
 
 def test_more_than_a_batch_takes_several_rounds(journal: Journal, database: Database, images: ContentStore) -> None:

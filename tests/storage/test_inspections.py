@@ -117,10 +117,10 @@ def test_a_failed_challenge_calls_in_doubt_what_passed_since_the_last_good_one(c
         inspection("instead", disposition="recheck", supersedes="withdrawn", received_at=later(5)),
     ]
     inspections.store(connection, rows)
-    found = inspections.since_challenge(connection, "press-1", later(0), 9)
+    found = inspections.since_challenge(connection, "press-1", PRODUCT, later(0), 9)
     assert [one.result_id for one in found] == ["first", "second", "late"]
     assert found[0] == rows[2]
-    assert [i.result_id for i in inspections.since_challenge(connection, "press-1", later(0), 1)] == ["first"]
+    assert [i.result_id for i in inspections.since_challenge(connection, "press-1", PRODUCT, later(0), 1)] == ["first"]
 
 
 HOUR = 3600.0
@@ -213,3 +213,16 @@ def test_subgroups_are_the_same_whatever_zone_asks(connection: Connection) -> No
     found = count(connection, "hour", since=in_india)
     assert found == count(connection, "hour")
     assert found[0].start.tzinfo is UTC
+
+
+@pytest.mark.parametrize("names", [("a", "b"), ("b", "a")])
+def test_of_a_trigger_the_record_holds_that_none_has_superseded(connection: Connection, names: tuple[str, str]) -> None:
+    told, late = names
+    holds = inspection(late, supersedes=told, trigger_id="7", received_at=NOW)
+    inspections.store(connection, [inspection(told, trigger_id="7", received_at=NOW), inspection("other"), holds])
+    assert inspections.of_trigger(connection, "press-1", "boot-7", "7") == holds
+    inspections.store(connection, [inspection("newest", trigger_id="7", received_at=later(1))])
+    newest = inspections.of_trigger(connection, "press-1", "boot-7", "7")
+    assert newest
+    assert newest.result_id == "newest"
+    assert inspections.of_trigger(connection, "press-1", "boot-8", "7") is None

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from service.line.access import Access
-from service.line.requests import KeyMissing, WrongStation
+from service.line.requests import KeyMissing, NotReady, WrongStation
 from storage.keys import secret_hash
 from storage.records import Key
 from tests.service.line.stocked import MADE_AT
@@ -62,3 +62,11 @@ def test_revoked_key_opens_nothing() -> None:
 def test_hash_of_a_secret_is_no_secret() -> None:
     with pytest.raises(KeyMissing):
         access(KEY).check(f"Bearer {KEY.secret_sha256}", FAR, "s1")
+
+
+@pytest.mark.parametrize("host", [FAR, "127.0.0.1"])
+@pytest.mark.parametrize("said", [None, "Bearer secret"])
+def test_until_the_keys_are_known_nobody_is_served_or_called_a_stranger(host: str, said: str | None) -> None:
+    with pytest.raises(NotReady) as refused:
+        Access().check(said, host, "s1")
+    assert refused.value.remedy

@@ -30,6 +30,7 @@ from tests.service.line.stocked import (
     DARK,
     MADE_AT,
     MIDDLE,
+    PRODUCT,
     add_champion,
     change_recipe,
     encoded,
@@ -60,7 +61,7 @@ def state(http: TestClient, station: str = "s1") -> dict[str, Any]:
 def last_stored(http: TestClient) -> Challenge:
     wait_until(lambda: drained(http))
     with server_of(http).database.read() as connection:
-        return challenges.latest(connection)["s1"]
+        return challenges.latest(connection)["s1", PRODUCT]
 
 
 @pytest.mark.parametrize(
@@ -183,7 +184,7 @@ def test_failed_challenge_survives_a_restart(stores: Stores, tmp_path: Path, ope
         assert state(http)["state"] == "error"
         assert state(http)["last_challenge"]["passed"] is False
         assert verdict(post(http, encoded(DARK))) == (503, "recheck", 907)
-        assert challenge(http, DARK, "c22", "ok").json()["passed"]
+        assert challenge(http, BRIGHT, "c22", "scratch").json()["passed"]
     with open_line() as http:
         assert state(http)["state"] == "ready"
         assert verdict(post(http, encoded(DARK))) == (200, "pass", 0)
@@ -211,7 +212,7 @@ def test_same_challenge_again_is_no_new_one(line: TestClient) -> None:
     at = state(line)["last_challenge"]["at"]
     wait_until(lambda: drained(line))
     with server_of(line).database.read() as connection:
-        found = challenges.last_passed(connection, "s1")
+        found = challenges.last_passed(connection, "s1", PRODUCT)
     assert found is not None
     assert (found.id, found.challenged_at.isoformat()) == (first["challenge_id"], at)
 
@@ -222,7 +223,7 @@ def test_failed_challenge_is_not_passed_by_expecting_something_else_of_it(line: 
         challenge(line, DARK, "c1", "ok")
         assert state(line)["state"] == "error"
         assert verdict(post(line, encoded(DARK), "2")) == (503, "recheck", 907)
-        server_of(line).stations.follow({"s1": last_stored(line)})
+        server_of(line).stations.follow({("s1", PRODUCT): last_stored(line)})
     assert last_stored(line).passed is False
 
 
@@ -246,10 +247,12 @@ def test_challenge_of_several_views_is_judged_as_a_part(line: TestClient, stores
 def test_challenge_that_can_not_be_recorded_is_not_passed(line: TestClient) -> None:
     heal = break_journal(line)
     assert verdict(challenge(line, BRIGHT, "c1", "scratch")) == (503, "recheck", 907)
-    assert state(line)["last_challenge"] is None
+    assert state(line)["last_challenge"]["passed"] is False, "it was not inspected, and holds all the same"
     heal()
-    wait_until(lambda: state(line)["state"] == "ready")
+    wait_until(lambda: server_of(line).journal.failure is None)
+    assert state(line)["state"] == "error"
     assert challenge(line, BRIGHT, "c1", "scratch").json()["passed"] is True
+    assert state(line)["state"] == "ready"
 
 
 def test_challenges_stay_out_of_counts_and_of_watching_the_light(line: TestClient) -> None:
@@ -274,3 +277,39 @@ def test_challenge_of_another_process_counts_as_soon_as_it_is_in_the_database(li
 
 def _fields(found: Challenge) -> dict[str, Any]:
     return {name: getattr(found, name) for name in Challenge.__slots__}
+
+
+def test_missed_defect_is_not_cured_by_a_good_part(line: TestClient) -> None:
+    assert not challenge(line, DARK, "c1", "not_ok").json()["passed"]
+    assert challenge(line, DARK, "c22", "ok").json()["passed"]
+    assert state(line)["state"] == "error"
+    assert verdict(post(line, encoded(DARK), "1")) == (503, "recheck", 907)
+    assert challenge(line, BRIGHT, "c333", "not_ok").json()["passed"]
+    assert verdict(post(line, encoded(DARK), "1")) == (200, "pass", 0)
+
+
+def test_challenge_of_another_product_opens_nothing(line: TestClient, stores: Stores, tmp_path: Path) -> None:
+    add_champion(stores, tmp_path, "lid")
+    wait_until(lambda: "lid" in server_of(line).champions.loaded)
+    assert not challenge(line, DARK, "c1", "not_ok", product=PRODUCT).json()["passed"]
+    assert challenge(line, BRIGHT, "c22", "not_ok", product="lid").json()["passed"]
+    assert verdict(post(line, encoded(DARK), "1", product=PRODUCT)) == (503, "recheck", 907)
+    assert verdict(post(line, encoded(DARK), "2", product="lid")) == (200, "pass", 0)
+    assert state(line)["last_challenge"]["product"] == PRODUCT
+
+
+def test_failed_challenge_outlives_a_restart_without_the_image_store(
+    stores: Stores, tmp_path: Path, open_line: OpenLine
+) -> None:
+    add_champion(stores, tmp_path)
+    images = stores.settings.data_dir / "images"
+    with open_line() as http:
+        images.rename(tmp_path / "aside")
+        images.write_text("not a folder")
+        assert verdict(post(http, encoded(BRIGHT), "kept")) == (200, "reject", 7)
+        assert not challenge(http, DARK, "c1", "not_ok").json()["passed"]
+    images.unlink()
+    (tmp_path / "aside").rename(images)
+    with open_line(ready=False) as http:
+        wait_until(lambda: bool(server_of(http).champions.loaded))
+        assert verdict(post(http, encoded(DARK), "1")) == (503, "recheck", 907)

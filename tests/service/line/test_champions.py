@@ -201,8 +201,8 @@ def test_model_that_is_promoted_again_is_tried_again(line: TestClient, stores: S
 
 
 def test_recipe_without_its_point_is_not_ready_rather_than_guessed(line: TestClient, stores: Stores) -> None:
-    change_recipe(stores, operating_point="strict")
     answered = post(line, encoded(DARK), "1")
+    change_recipe(stores, operating_point="strict")
     triggers = itertools.count(2)
     wait_until(lambda: post(line, encoded(DARK), str(next(triggers))).status_code == 503)
     assert verdict(post(line, encoded(DARK), str(next(triggers)))) == (503, "recheck", 907)

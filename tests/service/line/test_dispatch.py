@@ -216,3 +216,18 @@ def test_estimate_follows_what_parts_take_and_falls_when_none_is_begun() -> None
     for _ in range(30):
         slow.skipped()
     assert slow.mean_ms < 50
+
+
+def test_what_is_queued_is_worked_off_though_its_loop_is_closed() -> None:
+    done: list[int] = []
+    held: list[Held] = []
+
+    async def queue() -> None:
+        held.append(Held())
+        held[0].dispatcher.submit("s1", 1.0, functools.partial(done.append, 1))
+        held[0].dispatcher.submit("s1", 1.0, functools.partial(done.append, 2))
+
+    asyncio.run(queue())
+    held[0]._go.set()
+    held[0].dispatcher.close()
+    assert done == [1, 2]

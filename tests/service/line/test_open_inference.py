@@ -103,7 +103,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         served = Served(free.getsockname()[1], {PRODUCT: (stored("a1b2c3", PRODUCT, scorer), scorer)})
     pool = ThreadPoolExecutor(2, thread_name_prefix="inspect")
 
-    def submit(job: Callable[[], T], /) -> Awaitable[T]:
+    def submit(job: Callable[[], T], images: int, /) -> Awaitable[T]:
         def watched() -> T:
             served.threads.add(threading.current_thread().name)
             assert served.may_run.wait(10)

@@ -95,7 +95,7 @@ def test_names_from_outside_do_not_fill_the_memory(line: TestClient) -> None:
     server = server_of(line)
     for n in range(300):
         server.metrics.watched(f"s{n}/0", {}, standing=False)
-        server.stations.seen(f"s{n}", None, server.clock())
+        server.stations.seen(f"s{n}", server.clock())
     assert len(server.stations.names()) == 256
     assert line.get("/metrics").text.count("loupe_optics_alarm_standing{") == 257
 

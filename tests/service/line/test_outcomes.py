@@ -63,7 +63,9 @@ def test_word_that_is_sent_twice_is_stored_once(line: TestClient) -> None:
     result_id = inspected(line)
     for _ in range(3):
         assert say(line, result_id, id="page-7").json()["id"] == "page-7"
-    assert say(line, result_id, id="page-7", disposition="pass").status_code == 200
+    assert verdict(say(line, result_id, id="page-7", disposition="pass")) == (409, "recheck", 900)
+    other = inspected(line, "other")
+    assert verdict(say(line, other, id="page-7")) == (409, "recheck", 900), "nothing is dropped in silence"
     assert [(o.id, o.disposition) for o in stored(line, result_id)] == [("page-7", "rework")], "the first one stands"
 
 

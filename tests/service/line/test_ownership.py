@@ -1,6 +1,7 @@
 """Which of several line servers a station belongs to; clocks are the test's, databases are real."""
 
 import asyncio
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -388,3 +389,35 @@ def test_owner_id_outlives_a_restart(tmp_path: Path) -> None:
     made = owner_id(tmp_path / "owner")
     assert made == owner_id(tmp_path / "owner")
     assert made != owner_id(tmp_path / "another")
+
+
+def test_stations_that_come_and_go_meanwhile_break_no_look(start: Start, database: Database) -> None:
+    a, b = start("a"), start("b")
+    with database.write() as connection:
+        for n in range(500):
+            leases.take(connection, f"s{n}", "b", "http://b", None)
+    a.look()
+    ended = threading.Event()
+
+    def come_and_go() -> None:
+        while not ended.is_set():
+            for n in range(STATION_LIMIT - 600):
+                a.ownership._serve_unasked(f"new {n}")
+            for n in range(500):
+                a.ownership.doubt(f"s{n}")
+            for n in range(STATION_LIMIT - 600):
+                a.ownership._ours.pop(f"new {n}", None)
+
+    thread, before = threading.Thread(target=come_and_go), sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    thread.start()
+    try:
+        for _ in range(40):
+            a.ownership.look()
+            for _ in range(20):
+                assert a.ownership.others() in ([], ["http://b"])
+    finally:
+        ended.set()
+        thread.join()
+        sys.setswitchinterval(before)
+    b.look()

@@ -1,8 +1,8 @@
 import os
+import resource
 import secrets
 import shutil
 import socket
-import ssl
 import subprocess
 import sys
 import threading
@@ -16,7 +16,7 @@ from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 from structlog.testing import capture_logs
 
-from service.line.publishing import NoTopicName, VerdictPublisher, WrongMqttAddress, read_address
+from service.line.publishing import NoTopicName, VerdictPublisher
 from tests.service.line.stocked import wait_until
 
 ADDRESS = "mqtt://127.0.0.1:1883"
@@ -405,52 +405,16 @@ def test_tls_with_an_authority_of_ones_own(tmp_path: Path, mosquitto: Mosquitto)
     secure.stop()
 
 
-@pytest.mark.parametrize(
-    "address",
-    [
-        "",
-        "127.0.0.1:1883",
-        "http://secret:secret@host",
-        "mqtt://",
-        "mqtt://secret@",
-        "mqtt://user:secret@host:port",
-        "mqtt://user:secret/secret@host:1883",
-        "mqtt://user:secret#secret@host",
-        "mqtt://user:secret?x=secret@host",
-        "mqtt://user:secret@host:70000",
-        "mqtt://user:secret@host:0",
-        "mqtt://user:secret@host/topic",
-        "mqtt://user:secret@host?ca=/etc/hosts",
-        "mqtts://user:secret@host?certificate=x",
-        "mqtts://user:secret@host?ca=/nowhere/ca.pem",
-        "mqtts://user:secret@host?ca=/etc/hosts",
-        "mqtt://user:secret@[::1",
-        "mqtt://user:secret@" + "x" * 80 + ".com",
-    ],
-)
-def test_wrong_address_is_refused_without_its_password(address: str) -> None:
-    with pytest.raises(WrongMqttAddress) as refused:
-        read_address(address)
-    error: BaseException | None = refused.value
-    assert refused.value.remedy
-    while error is not None:
-        assert "secret" not in str(error)
-        error = error.__cause__
-
-
-def test_addresses_are_read_with_their_defaults_and_escapes() -> None:
-    plain = read_address("mqtt://plc:p%40ss%2Fw%3Ard@10.0.0.7")
-    assert (plain.host, plain.port, plain.user, plain.password, plain.tls) == (
-        "10.0.0.7",
-        1883,
-        "plc",
-        "p@ss/w:rd",
-        None,
-    )
-    assert "p@ss" not in repr(plain)
-    secure = read_address("mqtts://broker.plant:9883/")
-    assert (secure.port, secure.user) == (9883, None)
-    assert secure.tls is not None
-    assert secure.tls.verify_mode == ssl.CERT_REQUIRED
-    assert secure.tls.check_hostname
-    assert read_address("mqtts://[::1]").port == 8883
+def test_process_without_a_descriptor_left_connects_when_it_has_one_again() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.create_server(("127.0.0.1", 0)) as listening, capture_logs() as logs:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            opened = VerdictPublisher(f"mqtt://127.0.0.1:{listening.getsockname()[1]}", counted=Counted(), client="c")
+            wait_until(lambda: len(logs) > 0)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        listening.settimeout(10)
+        listening.accept()[0].close()
+        opened.close()
+    assert "open files" in logs[0]["reason"]

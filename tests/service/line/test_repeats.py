@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from starlette.testclient import TestClient
 
 from service.wiring import Stores
@@ -77,3 +78,19 @@ def test_part_shows_everything_known_of_it(line: TestClient) -> None:
     wait_until(lambda: drained(line))
     found = line.get("/v1/parts/P1").json()["inspections"]
     assert [(i["station"], i["disposition"]) for i in found] == [("s1", "pass"), ("s2", "reject")]
+
+
+@pytest.mark.parametrize("mode", ["shadow", "challenge"])
+def test_trigger_of_a_shadow_or_a_challenge_is_no_verdict_for_production(line: TestClient, mode: str) -> None:
+    assert verdict(post(line, encoded(DARK), "1", mode=mode)) == (200, "pass", 0)
+    assert verdict(post(line, encoded(DARK), "1")) == (409, "recheck", 900)
+    assert verdict(post(line, encoded(DARK), "2")) == (200, "pass", 0)
+    assert verdict(post(line, encoded(DARK), "2", mode=mode)) == (409, "recheck", 900)
+
+
+def test_good_view_does_not_speak_for_a_part_of_which_another_was_rejected(line: TestClient) -> None:
+    """Without `expected_views` every view is answered for itself; who asks for the trigger gets the worst."""
+    assert verdict(post(line, encoded(BRIGHT), view_id="left")) == (200, "reject", 7)
+    assert verdict(post(line, encoded(DARK), view_id="right")) == (200, "pass", 0)
+    found = line.get("/v1/inspections", params={"station": "s1", "trigger_id": "1"})
+    assert verdict(found) == (200, "reject", 7)

@@ -1,5 +1,6 @@
 """What dead line servers left in the shared data folder reaches the database without them."""
 
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -7,13 +8,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
-from service.line.siblings import Siblings
+from service.line.siblings import Siblings, _changed_ns
 from storage import inspections
-from storage.database import ensure_schema, open_database
+from storage.database import DatabaseUnavailable, ensure_schema, open_database
 from storage.drain import drain_once, encode
 from storage.images import open_image_store
-from storage.journal import Entry, Journal
+from storage.images.content import ImageStoreUnavailable
+from storage.journal import Entry, Journal, JournalBroken
 from tests.storage import samples
 
 NOW = datetime(2026, 3, 2, 6, 30, tzinfo=UTC)
@@ -38,6 +41,14 @@ def siblings(tmp_path: Path) -> Iterator[Siblings]:
     database.close()
 
 
+def left_behind(tmp_path: Path, *folders: str) -> None:
+    """Dead line servers' journals, each with an entry named as its folder."""
+    for folder in folders:
+        journal = Journal(tmp_path / folder / "journal", reserve_bytes=1 << 20)
+        journal.append(entry(folder))
+        journal.close()
+
+
 def drained_ids(tmp_path: Path) -> set[str]:
     database = open_database(f"sqlite:///{tmp_path}/loupe.db")
     try:
@@ -48,10 +59,7 @@ def drained_ids(tmp_path: Path) -> set[str]:
 
 
 def test_journals_of_dead_line_servers_are_drained(siblings: Siblings, tmp_path: Path) -> None:
-    for folder in ("line", "line-c", "line-b"):
-        journal = Journal(tmp_path / folder / "journal", reserve_bytes=1 << 20)
-        journal.append(entry(folder))
-        journal.close()
+    left_behind(tmp_path, "line", "line-c", "line-b")
     siblings.look()
     assert drained_ids(tmp_path) == {"line", "line-c"}, "its own it drains itself"
 
@@ -88,3 +96,55 @@ def test_journal_that_nobody_can_open_stops_nothing(siblings: Siblings, tmp_path
     journal.close()
     siblings.look()
     assert drained_ids(tmp_path) == {"r1"}
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        ImageStoreUnavailable("file:///images", "full"),
+        JournalBroken(Path("journal"), "gone"),
+        DatabaseUnavailable("postgresql://host", "away"),
+    ],
+)
+def test_journal_that_can_not_be_drained_is_told_once_and_stops_nothing(tmp_path: Path, failure: Exception) -> None:
+    tried: list[str] = []
+    failing = {"line"}
+
+    def drain(journal: Journal, until: float) -> None:
+        tried.append(journal.folder.parent.name)
+        if journal.folder.parent.name in failing:
+            raise failure
+        journal.mark_drained([waiting.id for waiting in journal.waiting(10)])
+
+    left_behind(tmp_path, "line", "line-c")
+    siblings = Siblings(tmp_path / "line-b", 1 << 20, drain)
+    with capture_logs() as logs:
+        siblings.look()
+        siblings.look()
+    assert tried == ["line", "line-c", "line"]
+    assert [log["path"] for log in logs if log["log_level"] == "error"] == [str(tmp_path / "line" / "journal")]
+    failing.clear()
+    siblings.look()
+    assert tried == ["line", "line-c", "line", "line"]
+
+
+def test_folder_whose_files_are_renamed_meanwhile_is_looked_at(tmp_path: Path) -> None:
+    folder, ended = tmp_path / "segments", threading.Event()
+    folder.mkdir()
+    for n in range(200):
+        (folder / f"{n}.seg").touch()
+
+    def rename() -> None:
+        while not ended.is_set():
+            for n in range(200):
+                (folder / f"{n}.seg").rename(folder / f"{n}.part")
+            for n in range(200):
+                (folder / f"{n}.part").rename(folder / f"{n}.seg")
+
+    thread = threading.Thread(target=rename)
+    thread.start()
+    try:
+        assert all(_changed_ns(tmp_path) > 0 for _ in range(100))
+    finally:
+        ended.set()
+        thread.join()

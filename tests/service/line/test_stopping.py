@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from service.line import server
 from service.line.stopping import LAST_BODY_S, Stopping
 from service.wiring import Stores
+from storage.journal import Journal
 from tests.service.line.conftest import OpenLine
 from tests.service.line.posting import PNG, drained, post, post_views, recorded, server_of, verdict
-from tests.service.line.stocked import DARK, encoded, promote, store_model, wait_until, write_slow_model
+from tests.service.line.stocked import DARK, add_champion, encoded, promote, store_model, wait_until, write_slow_model
 
 Message = MutableMapping[str, Any]
 
@@ -135,3 +137,23 @@ def test_read_that_is_over_its_time_does_not_keep_the_others_from_being_cut_shor
         return time.monotonic() - began
 
     assert asyncio.run(play()) < 3 * LAST_BODY_S
+
+
+def test_end_does_not_wait_until_everything_is_in_the_database(
+    stores: Stores, tmp_path: Path, open_line: OpenLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "DRAIN_INTERVAL_S", 3600.0)
+    monkeypatch.setattr(server, "FIRST_DRAIN_S", 0.0)
+    add_champion(stores, tmp_path)
+    with open_line() as http:
+        answer = post(http, encoded(DARK))
+        assert answer.status_code == 200
+        folder = server_of(http).settings.data_dir / "line" / "journal"
+    journal = Journal(folder, reserve_bytes=1 << 20)
+    left = journal.waiting_count
+    journal.close()
+    assert left > 0
+    monkeypatch.undo()
+    with open_line() as http:
+        wait_until(lambda: drained(http))
+        assert [found.answer.encode() for found in recorded(http)] == [answer.content]
