@@ -307,6 +307,8 @@ def _decode_jpeg(data: bytes, min_height: int, min_width: int) -> Pixels:
 
 
 def _decode_file(data: bytes, media_type: str, height: int, width: int) -> Pixels:
+    if media_type == "image/tiff":
+        _check_tiff(data)
     # UNCHANGED also keeps OpenCV from turning the image by its EXIF orientation.
     try:
         decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -317,6 +319,17 @@ def _decode_file(data: bytes, media_type: str, height: int, width: int) -> Pixel
     if decoded.shape[:2] != (height, width):
         raise _damaged(media_type, "its content has another size than its header says")
     return _to_rgb(_to_8_bit(decoded, media_type), media_type)
+
+
+def _check_tiff(data: bytes) -> None:
+    from models.tiff import damage  # it brings a compiler, which only compressed TIFFs need
+
+    try:
+        found = damage(data)
+    except (struct.error, KeyError, IndexError, ZeroDivisionError) as error:
+        raise _damaged("image/tiff", "its directory is damaged or cut short") from error
+    if found is not None:
+        raise _damaged("image/tiff", found)
 
 
 def _to_8_bit(decoded: NDArray[Any], media_type: str) -> Pixels:
