@@ -42,7 +42,9 @@ def export_bench_model(architecture: str, parts: Sequence[Part], path: Path, see
     tiles = np.concatenate([prepare(Frame(part.data, part.media_type), geometry).tiles for part in parts])
     with torch.inference_mode():
         features = np.concatenate([extractor(torch.from_numpy(tile[None])).numpy() for tile in tiles])
-    mean, scale = features.mean(axis=0), features.std(axis=0) + 1e-6
+    spread = features.std(axis=0)
+    # Features that hardly vary would turn rounding into answers.
+    mean, scale = features.mean(axis=0), spread + spread.mean() + 1e-6
     weight = np.random.default_rng(seed).normal(0, 0.05, (features.shape[1], len(CLASSES)))
     head = Head(mean, scale, weight, np.zeros(len(CLASSES)))
     logits = ((features - mean) / scale) @ weight
