@@ -11,7 +11,7 @@ import structlog
 
 from monitoring.metrics import LineMetrics
 from monitoring.watch import Watch
-from service.line.answers import Reply, finished, is_simulated, reply_from, reply_of
+from service.line.answers import Reply, is_simulated, reply_from, reply_of
 from service.line.champions import Active
 from service.line.joining import OpenPart, OpenParts
 from service.line.looking import Look, look
@@ -25,13 +25,13 @@ from service.line.recording import (
     record_views,
     retention,
 )
-from service.line.requests import DEFAULT_VIEW, OtherImage, Overloaded, PartRequest, ViewRequest, WrongRequest, part_key
+from service.line.requests import DEFAULT_VIEW, OtherImage, Overloaded, PartRequest, ViewRequest, WrongRequest
 from service.line.tickets import Ticket, Tickets, other_image, other_mode
 from service.line.verdicts import DEADLINE, MISSING_VIEW, STORAGE, Verdict, decide, undecided
-from storage.drain import decode, encode
+from storage.drain import encode
 from storage.images.content import ContentStore
-from storage.journal import Answered, Entry, Journal, JournalBroken, Waiting
-from storage.records import Alarm, Inspection
+from storage.journal import Answered, Entry, Journal, JournalBroken
+from storage.records import Alarm
 
 JOIN_WAIT_MS = 10_000.0
 """How long a part waits for its other views where nobody names a deadline."""
@@ -567,36 +567,3 @@ def _check_announced(part: PartRequest, digests: Mapping[str, str]) -> None:
             raise WrongRequest(
                 f"the image of view {view.view_id!r} does not have the SHA-256 that was announced", "send it again"
             )
-
-
-def recover(journal: Journal) -> int:
-    """Decide the parts that waited for views when the process before this one ended; returns how many."""
-    parts: dict[str, list[Waiting]] = {}
-    for entry in journal.provisional():
-        parts.setdefault(entry.id.rpartition(".")[0], []).append(entry)
-    for result_id, entries in parts.items():
-        try:
-            _recover_part(journal, result_id, entries)
-        except (JournalBroken, KeyError, ValueError) as error:  # its views stay where they are until the next start
-            structlog.get_logger("line").error("part_not_recovered", reason=str(error), result_id=result_id)
-    return len(parts)
-
-
-def _recover_part(journal: Journal, result_id: str, entries: list[Waiting]) -> None:
-    last = entries[-1]
-    inspection: Inspection = decode(last)
-    blobs = {sha256: data for entry in entries for sha256, data in entry.blobs.items()}
-    # A view that came while the disk was on its reserve, or that the disk has damaged, has no image.
-    views = tuple(replace(view, image_kept=view.image_sha256 in blobs) for view in inspection.views)
-    journal.append(
-        Entry(
-            id=result_id,
-            kind=last.kind,
-            record=encode(last.kind, replace(inspection, views=views)),
-            written_at=inspection.received_at,
-            keys={part_key(inspection.station, inspection.trigger_epoch, inspection.trigger_id): ""},
-            answer=finished(last.answer or b"{}").body,
-            blobs=blobs,
-            closes=tuple(entry.id for entry in entries),
-        )
-    )

@@ -24,9 +24,10 @@ from service.line.dispatch import Dispatcher
 from service.line.forwarding import Forwarder
 from service.line.loading import ModelLoader
 from service.line.ownership import BEAT_S, Ownership, owner_id
-from service.line.pipeline import LinePipeline, recover
+from service.line.pipeline import LinePipeline
 from service.line.publishing import VerdictPublisher
 from service.line.recording import alias
+from service.line.recovery import recover
 from service.line.requests import PartRequest
 from service.line.siblings import Siblings
 from service.line.stations import Stations
