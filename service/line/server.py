@@ -210,7 +210,13 @@ def _assembled(
     )
     closing.callback(ownership.close)
     stopping = Stopping()
-    loader = ModelLoader(images, folder / "models", lambda path: open_classifier(path, settings.provider, threads=1))
+    engines = folder / "engines"
+    engines.mkdir(parents=True, exist_ok=True)
+    loader = ModelLoader(
+        images,
+        folder / "models",
+        lambda path: open_classifier(path, settings.provider, threads=1, engine_cache=engines),
+    )
     pipeline = LinePipeline(
         journal,
         images,
