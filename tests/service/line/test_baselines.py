@@ -13,6 +13,8 @@ import pytest
 def test_file_is_on_disk_before_its_name_and_its_name_before_the_next(tmp_path: Path) -> None:
     strace = shutil.which("strace")
     if strace is None:
+        if "strace" in os.environ.get("LOUPE_TEST_REQUIRE", ""):
+            pytest.fail("strace is required and not installed")
         pytest.skip("there is no program strace")
     trace, folder = tmp_path / "trace", tmp_path / "baselines"
     folder.mkdir()
