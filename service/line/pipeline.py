@@ -27,7 +27,7 @@ from service.line.recording import (
 )
 from service.line.requests import DEFAULT_VIEW, OtherImage, Overloaded, PartRequest, ViewRequest, WrongRequest
 from service.line.tickets import Ticket, Tickets, other_image, other_mode
-from service.line.verdicts import DEADLINE, MISSING_VIEW, STORAGE, Verdict, decide, undecided
+from service.line.verdicts import DEADLINE, STORAGE, Verdict, decide, undecided
 from storage.drain import encode
 from storage.images.content import ContentStore
 from storage.journal import Answered, Entry, Journal, JournalBroken
@@ -368,6 +368,10 @@ class LinePipeline:
         digests = {found.view_id: found.digest for found in looks}
         return Sighting(part, open_part.active, open_part.bodies, digests, looks, open_part.received_at)
 
+    def _decide(self, open_part: OpenPart, seen: Sighting) -> Verdict:
+        active = open_part.active
+        return decide(seen.looks, open_part.missing, active.classifier.card, active.point, active.recipe)
+
     def _conclude(self, case: _Case, open_part: OpenPart) -> Reply:
         """The part is whole, or its last view was too late."""
         late, active = case.ticket.late, open_part.active
@@ -379,7 +383,7 @@ class LinePipeline:
             self._end(open_part, seen, late, verdict, case.keys, self._retention(verdict, active, seen.digests))
         else:
             seen = self._whole(open_part)
-            verdict = decide(seen.looks, (), active.classifier.card, active.point, active.recipe)
+            verdict = self._decide(open_part, seen)
             retained = self._retention(verdict, active, seen.digests)
             uri = self._uri(seen.digests) if retained.kept else None
             reply = reply_of(open_part.result_id, seen.part, active, verdict, seen.looks, uri)
@@ -399,10 +403,8 @@ class LinePipeline:
 
     def _conclude_partial(self, open_part: OpenPart) -> None:
         """The other views did not come in time."""
-        verdict = undecided(
-            open_part.active.recipe.fail_safe, MISSING_VIEW, f"missing: view {', '.join(open_part.missing)}"
-        )
         seen = self._whole(open_part)
+        verdict = self._decide(open_part, seen)
         retained = self._retention(verdict, open_part.active, seen.digests)
         uri = self._uri(seen.digests) if retained.kept else None
         reply = reply_of(open_part.result_id, seen.part, open_part.active, verdict, seen.looks, uri)
@@ -438,9 +440,8 @@ class LinePipeline:
 
     def _process(self, case: _Case, open_part: OpenPart) -> Reply:
         """The part waits for more views; what came is on disk."""
-        missing = ", ".join(open_part.missing)
-        verdict = undecided(open_part.active.recipe.fail_safe, MISSING_VIEW, f"missing: view {missing}")
         seen = self._whole(open_part)
+        verdict = self._decide(open_part, seen)
         retained = self._retention(verdict, open_part.active, seen.digests)
         reply = reply_of(open_part.result_id, seen.part, open_part.active, verdict, seen.looks, None, processing=True)
         entry_id = ""
