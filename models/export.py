@@ -113,7 +113,23 @@ def _to_onnx(network: nn.Module, example: Tensor) -> onnx.ModelProto:
         finally:
             exporter_log.setLevel(level)
     assert program is not None  # with dynamo=True a program always comes back
-    return program.model_proto
+    return _without_traces(program.model_proto)
+
+
+def _without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model without what the exporter tells about the code it came from.
+
+    It names files of this installation, so that the same weights would be another model elsewhere.
+    """
+    graphs = [model.graph, *model.functions]
+    for graph in graphs:
+        graph.ClearField("metadata_props")
+        for part in (*graph.node, *graph.value_info):
+            part.ClearField("metadata_props")
+            part.ClearField("doc_string")
+    for value in (*model.graph.input, *model.graph.output, *model.graph.initializer):
+        value.ClearField("metadata_props")
+    return model
 
 
 def _parity(network: nn.Module, content: bytes, samples: NDArray[np.uint8]) -> float:

@@ -59,7 +59,7 @@ Gate = Callable[[GateInput, GateInput | None], GateResult]
 def has_test_parts(candidate: GateInput, champion: GateInput | None) -> GateResult:
     """The test images show at least MIN_TEST_PARTS defective and as many good parts; fewer say nothing."""
     bad, good = _parts(candidate)
-    reason = f"the test images show {bad} defective and {good} good parts; at least {MIN_TEST_PARTS} of each are needed"
+    reason = f"parts on the test images: {bad} defective, {good} good; at least {MIN_TEST_PARTS} of each are needed"
     return GateResult("has_test_parts", min(bad, good) >= MIN_TEST_PARTS, reason)
 
 
@@ -123,12 +123,23 @@ def operating_point_present(candidate: GateInput, champion: GateInput | None) ->
     return GateResult(name, True, promises)
 
 
+def measured_on_test_parts(candidate: GateInput, champion: GateInput | None) -> GateResult:
+    """Never passes: it stands for the gates that measure, where a product has no frozen test parts."""
+    reason = (
+        "the product has no frozen test parts, so nothing says how good this model is; import labelled images "
+        "(`loupe import`) and the model again, or promote it with --force --reason"
+    )
+    return GateResult("measured_on_test_parts", False, reason)
+
+
 GATES: dict[str, Gate] = {
     "has_test_parts": has_test_parts,
     "better_than_chance": better_than_chance,
     "not_worse_than_champion": not_worse_than_champion,
     "operating_point_present": operating_point_present,
 }
+UNMEASURED: tuple[Gate, ...] = (measured_on_test_parts, operating_point_present)
+"""The gates of a model that came from elsewhere, where its product has no frozen test parts."""
 
 
 def _parts(model: GateInput) -> tuple[int, int]:

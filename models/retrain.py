@@ -1,8 +1,8 @@
 """From a stored dataset to a stored candidate: features, head, calibration, model file, gates."""
 
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,10 @@ from models.calibration import (
 from models.card import ClassInfo, ModelCard
 from models.classifier import Classifier
 from models.dataset import TEST, TRAIN
-from models.evaluation import OneSidedSample, accuracy, auroc_interval, outcomes
+from models.evaluation import accuracy, auroc_interval
 from models.export import EMBEDDING, InspectionNetwork, export_model, software_versions
 from models.features import FeatureCache, SourceImage, build_extractor, extract
+from models.frozen_parts import figures, gate_answers
 from models.gates import GATES, GateInput, Held
 from models.preprocess import Frame, Geometry, prepare, stored_frame, stored_type
 from models.scoring import score
@@ -172,13 +173,12 @@ def retrain(
     )
     network = InspectionNetwork(build_extractor(settings.architecture), trained.head, temperature)
     test_scores = _head_scores(test, trained, temperature, settings, cache, report)
-    point = card.operating_points["standard"]
-    metrics["test"] = _test_metrics(test, test_scores, point.pass_below, point.reject_from)
+    test_p_defect = test_scores[:, ~np.array(rows.ok)].sum(axis=1)
+    metrics["test"] = figures(test_p_defect, test.is_defect, test.group, card.operating_points["standard"])
     card = replace(card, metrics=metrics)
     report("exporting", 0, 1)
     classifier, path = _export(network, card, folder, _samples(training, card.geometry))
     report("challenging", 0, 1)
-    test_p_defect = test_scores[:, ~np.array(rows.ok)].sum(axis=1)
     held = GateInput(
         test_p_defect, test.is_defect, test.group, card, Held(p_defect, training.is_defect, training.group)
     )
@@ -188,7 +188,7 @@ def retrain(
         sha256=images.put(path.read_bytes()),
         dataset_id=dataset.id,
         card=card.to_json(),
-        gates=_gates(database, images, dataset.product, test, held),
+        gates=gate_answers(database, images, dataset.product, test.sources, held, GATES.values()),
         challenge=_challenge(training, out_of_fold, classifier),
         created_at=now,
     )
@@ -256,22 +256,6 @@ def _head_scores(
     return calibrated_views(trained.head.logits(features), temperature, rows.ok)
 
 
-def _test_metrics(rows: Rows, probability: Floats, pass_below: float, reject_from: float) -> dict[str, Any]:
-    p_defect = probability[:, ~np.array(rows.ok)].sum(axis=1)
-    found = outcomes(p_defect, rows.is_defect, rows.group, pass_below, reject_from)
-    metrics: dict[str, Any] = {
-        "images": len(rows.items),
-        "escape": found.escape.to_json(),
-        "overkill": found.overkill.to_json(),
-        "recheck": found.recheck.to_json(),
-    }
-    try:
-        metrics["auroc"] = auroc_interval(p_defect, rows.is_defect, rows.group, np.random.default_rng(0)).to_json()
-    except OneSidedSample:
-        metrics["auroc"] = None
-    return metrics
-
-
 def _samples(rows: Rows, geometry: Geometry) -> NDArray[np.uint8]:
     return np.concatenate([prepare(source.load(), geometry).tiles for source in rows.sources[:PARITY_SAMPLES]])
 
@@ -293,25 +277,3 @@ def _challenge(rows: Rows, probability: Floats, classifier: Classifier) -> tuple
             }
         )
     return tuple(golden)
-
-
-def _gates(
-    database: Database, images: ContentStore, product: str, test: Rows, candidate: GateInput
-) -> tuple[dict[str, Any], ...]:
-    """The candidate against its gates, and against the champion on the same frozen test parts.
-
-    Each answer names that champion, because it holds only while that one decides.
-    """
-    with database.read() as connection:
-        promotion = models.champions(connection).get(product)
-        found = models.models_by_id(connection, [promotion.model_id]) if promotion else {}
-    champion = None
-    if promotion is not None:
-        deciding = Classifier(images.get(found[promotion.model_id].sha256))
-        champion = GateInput(_file_scores(deciding, test.sources), test.is_defect, test.group, deciding.card)
-    against = promotion.model_id if promotion is not None else None
-    return tuple({**asdict(gate(candidate, champion)), "champion": against} for gate in GATES.values())
-
-
-def _file_scores(classifier: Classifier, sources: Sequence[SourceImage]) -> Floats:
-    return np.array([score(classifier, source.load()).p_defect for source in sources])

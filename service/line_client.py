@@ -1,7 +1,9 @@
-"""Images posted to a line server from the command line."""
+"""Parts posted to a line server from the command line."""
 
+import json
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -18,12 +20,21 @@ class LineUnreachable(OSError):
 
 
 class LineRefused(RuntimeError):
-    """The line server did not inspect the image."""
+    """The line server did not inspect the part."""
 
     def __init__(self, status: int, reason: str, remedy: str) -> None:
         super().__init__(f"the line server refuses ({status}): {reason}")
         self.status = status
         self.remedy = remedy
+
+
+@dataclass(frozen=True, slots=True)
+class PostedView:
+    """One image of a part as a file's bytes; without a view_id it is the view that the line takes by default."""
+
+    data: bytes
+    media_type: str
+    view_id: str = ""
 
 
 def open_client(url: str, key: str | None) -> httpx.Client:
@@ -42,33 +53,34 @@ def open_client(url: str, key: str | None) -> httpx.Client:
         raise LineUnreachable(url, str(error)) from error
 
 
-def post_image(
+def post_part(
     http: httpx.Client,
     path: str,
-    data: bytes,
-    media_type: str,
+    views: Sequence[PostedView],
     query: Mapping[str, str],
     pauses_s: Sequence[float] = (),
 ) -> dict[str, Any]:
     """The line server's answer; the same trigger is sent again after each pause while the server is not able to answer.
 
+    One view is the body itself, several are one multipart body.
+
     Raises LineUnreachable, LineRefused.
     """
     for pause_s in pauses_s:
         try:
-            return _posted(http, path, data, media_type, query)
+            return _posted(http, path, views, query)
         except LineUnreachable:
             time.sleep(pause_s)
         except LineRefused as refused:
             if refused.status != httpx.codes.SERVICE_UNAVAILABLE:
                 raise
             time.sleep(pause_s)
-    return _posted(http, path, data, media_type, query)
+    return _posted(http, path, views, query)
 
 
-def _posted(http: httpx.Client, path: str, data: bytes, media_type: str, query: Mapping[str, str]) -> dict[str, Any]:
+def _posted(http: httpx.Client, path: str, views: Sequence[PostedView], query: Mapping[str, str]) -> dict[str, Any]:
     try:
-        response = http.post(path, params=query, content=data, headers={"content-type": media_type})
+        response = http.post(path, **_request(views, query))
     except (httpx.TransportError, httpx.InvalidURL) as error:
         raise LineUnreachable(str(http.base_url), str(error) or type(error).__name__) from error
     try:
@@ -80,3 +92,15 @@ def _posted(http: httpx.Client, path: str, data: bytes, media_type: str, query: 
         reason = "; ".join(map(str, reasons)) or response.reason_phrase
         raise LineRefused(response.status_code, reason, str(remedy or "look at the line server's log"))
     return answer
+
+
+def _request(views: Sequence[PostedView], query: Mapping[str, str]) -> dict[str, Any]:
+    """The request's query and body, as httpx takes them."""
+    if len(views) == 1:
+        (view,) = views
+        named = {"view_id": view.view_id} if view.view_id else {}
+        return {"params": {**query, **named}, "content": view.data, "headers": {"content-type": view.media_type}}
+    # `expected` and the station count in the query, all else in `meta`: both hold all.
+    meta = json.dumps({**query, "views": [{"view_id": view.view_id} for view in views]})
+    parts = [(view.view_id, (None, view.data, view.media_type)) for view in views]
+    return {"params": query, "files": [("meta", (None, meta, "application/json")), *parts]}

@@ -8,7 +8,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]  # PyYAML publishes no types
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from service.recipe_rules import KEEP_OK_SHARE, Problem, default_recipe, problems
+from service.recipe_rules import DISPOSITIONS, KEEP_OK_SHARE, Problem, default_recipe, problems
 from storage.records import LabelBook, Model, Recipe
 
 CONTENT = (
@@ -32,7 +32,7 @@ class WrongRecipeFile(ValueError):
     def __init__(self, name: str, found: Sequence[str]) -> None:
         super().__init__(f"{name} can't be imported:\n" + "\n".join(f"  {one}" for one in found))
         self.found = tuple(found)
-        self.remedy = "correct these places; nothing was written"
+        self.remedy = "correct these places, nothing was written; `loupe recipe export` shows what a file looks like"
 
 
 class _Entry(BaseModel):
@@ -132,7 +132,7 @@ def plan_import(
         after = _recipe_of(entry, before.version + 1 if before else 1, by, at)
         line = lines.of("recipes", n)
         if place in first_lines:
-            found.append(f"line {line}: {_named(after)} is there twice, first on line {first_lines[place]}")
+            found.append(f"line {line}: {_named(after)} is there twice, first on line {first_lines[place]}: keep one")
         first_lines.setdefault(place, line)
         for problem in problems(after, books.get(after.product), champions.get(after.product)):
             told = _told(problem, after, lines.of("recipes", n, *problem.field.split(".", 1)))
@@ -212,7 +212,7 @@ def _repeated_keys(node: Any) -> Iterator[str]:
         for key, value in node.value:
             line = key.start_mark.line + 1
             if str(key.value) in seen:
-                yield f"line {line}: {key.value!r} is there twice, first on line {seen[str(key.value)]}"
+                yield f"line {line}: {key.value!r} is there twice, first on line {seen[str(key.value)]}: keep one"
             seen.setdefault(str(key.value), line)
             yield from _repeated_keys(value)
     elif isinstance(node, yaml.SequenceNode):
@@ -227,12 +227,12 @@ def _yaml_problem(error: yaml.YAMLError) -> str:
 
 
 _TYPE_WORDS = {
-    "missing": "is missing",
+    "missing": "is missing: every recipe names its product",
     "extra_forbidden": f"is no field of a recipe; its fields: product, station, {', '.join(CONTENT)}",
     "string_type": "is no text: put it in quotes",
-    "float_type": "is no number",
-    "list_type": "is no list",
-    "dict_type": "is no table of class: disposition",
+    "float_type": "is no number: write one such as 1, without quotes",
+    "list_type": "is no list: write one such as [top, side]",
+    "dict_type": f"is no table of class: disposition: write {{CLASS: DISPOSITION}}, one of {', '.join(DISPOSITIONS)}",
     "model_type": "is no recipe: begin it with `product:`",
 }
 

@@ -14,6 +14,7 @@ FAIL_SAFES = ("recheck", "reject")
 ON_ALARM = ("not_decidable", "continue")
 
 DEADLINE_LIMIT_MS = 1e7
+NAME_REMEDY = f"use 1 to {FIELD_LIMIT} printable characters, without a space at either end"
 
 
 class WrongRecipe(ValueError):
@@ -73,7 +74,7 @@ def _wrong_names(recipe: Recipe) -> Iterator[Problem]:
     for field in ("product", "operating_point"):
         name: str = getattr(recipe, field)
         if (problem := wrong_name(name)) is not None:
-            yield Problem(field, f"{field} {problem}", f"use 1 to {FIELD_LIMIT} printable characters")
+            yield Problem(field, f"{field} {problem}", NAME_REMEDY)
     if (problem := wrong_station(recipe.station)) is not None:
         yield Problem("station", f"station {problem}", STATION_REMEDY)
 
@@ -100,11 +101,17 @@ def _wrong_numbers(recipe: Recipe) -> Iterator[Problem]:
         )
     deadline = recipe.deadline_ms
     if deadline is not None and not 0 < deadline < DEADLINE_LIMIT_MS:
-        yield Problem("deadline_ms", f"deadline_ms {deadline:g} is no time in ms", "give ms above 0, or none at all")
+        yield Problem(
+            "deadline_ms",
+            f"deadline_ms {deadline:g} is no time in ms",
+            f"give a number above 0 and below {DEADLINE_LIMIT_MS:.0f}; none: `--deadline-ms 0`, in a file `null`",
+        )
     hours = recipe.challenge_every_h
     if hours is not None and not (math.isfinite(hours) and hours > 0):
         yield Problem(
-            "challenge_every_h", f"challenge_every_h {hours:g} is no time in hours", "give hours above 0, or none"
+            "challenge_every_h",
+            f"challenge_every_h {hours:g} is no time in hours",
+            "give a number above 0; none: `--challenge-every-h 0`, in a file `null`",
         )
 
 
@@ -113,7 +120,7 @@ def _wrong_views(views: tuple[str, ...]) -> Iterator[Problem]:
         yield Problem("expected_views", f"{len(views)} views are expected", f"use at most {VIEW_LIMIT}")
     for n, name in enumerate(views):
         if (problem := wrong_name(name)) is not None:
-            yield Problem("expected_views", f"view {n + 1} {problem}", f"use 1 to {FIELD_LIMIT} printable characters")
+            yield Problem("expected_views", f"view {n + 1} {problem}", NAME_REMEDY)
         elif name in views[:n]:
             yield Problem("expected_views", f"view {name!r} is expected twice", "name each view once")
 
@@ -132,7 +139,9 @@ def _wrong_classes(recipe: Recipe, book: LabelBook | None) -> Iterator[Problem]:
             yield Problem(
                 f"class_disposition.{name}",
                 f"{what} in the label book of {recipe.product}",
-                f"its defect classes: {defects or 'none'}",
+                f"use one of its defect classes: {defects}"
+                if defects
+                else "leave it out: there is no defect class yet",
             )
 
 

@@ -1,5 +1,6 @@
 """The one database: engine, transactions, migrations, and the two ways a record becomes a row."""
 
+import functools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
@@ -171,7 +172,13 @@ def _head() -> str:
 
 def to_row(record: Any, *, without: Sequence[str] = ()) -> dict[str, Any]:
     """The record's fields as a row; not deep: JSON columns take the values as they are."""
-    return {f.name: getattr(record, f.name) for f in fields(record) if f.name not in without}
+    kind: Any = type(record)
+    return {name: getattr(record, name) for name in _field_names(kind, tuple(without))}
+
+
+@functools.cache
+def _field_names(kind: Any, without: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind) if field.name not in without)
 
 
 def from_row(cls: type[R], row: RowMapping) -> R:

@@ -17,6 +17,8 @@ from storage.journal import Journal, Waiting
 from storage.records import Alarm, Challenge, Event, Inspection, Outcome
 
 BATCH = 500
+SLICE = 25
+"""Entries that are decoded, or stored, in one go."""
 
 log = structlog.get_logger("drain")
 
@@ -61,8 +63,13 @@ def decode(entry: Waiting) -> Any:
     return KINDS[entry.kind].adapter.validate_json(found)
 
 
-def drain_once(journal: Journal, database: Database, images: ContentStore) -> int:
+def drain_once(
+    journal: Journal, database: Database, images: ContentStore, pause: Callable[[], None] = lambda: None
+) -> int:
     """Move the oldest waiting entries; returns how many were moved, BATCH at most, fewer where their images are large.
+
+    `pause` is called after every SLICE of entries: who has other things to do than to drain sleeps there, or a batch
+    would keep a processor from them for as long as it takes. The transaction stays open meanwhile.
 
     The order makes it exactly once whatever dies: images first and durable, then one transaction that skips what
     is there already (unique ids), only then is the journal told to let go. An entry that nobody can read, or that the
@@ -73,19 +80,21 @@ def drain_once(journal: Journal, database: Database, images: ContentStore) -> in
     batch = journal.waiting(BATCH)
     if not batch:
         return 0
-    decoded, refused = _decoded(batch)
+    decoded, refused = _decoded(batch, pause)
     images.put_known((sha256, data) for found in decoded for sha256, data in found.entry.blobs.items())
-    refused |= _store(database, decoded)
+    refused |= _store(database, decoded, pause)
     journal.mark_drained([entry.id for entry in batch if entry.id not in refused])
     if refused:
         journal.set_aside(sorted(refused))
     return len(batch)
 
 
-def _decoded(batch: list[Waiting]) -> tuple[list[_Decoded], set[str]]:
+def _decoded(batch: list[Waiting], pause: Callable[[], None]) -> tuple[list[_Decoded], set[str]]:
     """The records, and the ids of entries that nobody can read."""
     decoded, unreadable = [], set()
-    for entry in batch:
+    for number, entry in enumerate(batch, 1):
+        if number % SLICE == 0:
+            pause()
         try:
             decoded.append(_Decoded(entry, decode(entry)))
         except (KeyError, ValueError) as error:
@@ -96,19 +105,22 @@ def _decoded(batch: list[Waiting]) -> tuple[list[_Decoded], set[str]]:
     return decoded, unreadable
 
 
-def _store(database: Database, decoded: list[_Decoded]) -> set[str]:
+def _store(database: Database, decoded: list[_Decoded], pause: Callable[[], None]) -> set[str]:
     """Store the records in one transaction; returns the ids of those that the database refuses for what is in them."""
     try:
         with database.write() as connection:
             for name, kind in KINDS.items():
-                kind.store(connection, [found.record for found in decoded if found.entry.kind == name])
+                records = [found.record for found in decoded if found.entry.kind == name]
+                for start in range(0, len(records), SLICE):
+                    kind.store(connection, records[start : start + SLICE])
+                    pause()
     except (StatementError, OverflowError) as error:
         # Such as a NUL in a text for PostgreSQL. Other errors are the database's own: they pass, or a person is needed.
         if isinstance(error, DBAPIError) and not isinstance(error, DataError | IntegrityError):
             raise
         if len(decoded) > 1:
             half = len(decoded) // 2
-            return _store(database, decoded[:half]) | _store(database, decoded[half:])
+            return _store(database, decoded[:half], pause) | _store(database, decoded[half:], pause)
         entry = decoded[0].entry
         log.error("journal_entry_refused", id=entry.id, kind=entry.kind, reason=str(error))
         return {entry.id}

@@ -1,4 +1,4 @@
-"""What every peer does with an image: scaled decode, resize, ONNX Runtime on one thread, as Loupe does it."""
+"""What every peer does with an image: scaled decode, resize, ONNX Runtime, as Loupe does it, on one thread."""
 
 import json
 from pathlib import Path
@@ -17,6 +17,8 @@ class Inspector:
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
+        # The workers keep the cores busy already; OpenCV's own threads would only wait for each other.
+        cv2.setNumThreads(1)
         self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         card = json.loads(self._session.get_modelmeta().custom_metadata_map["loupe"])
         self._height, self._width = card["geometry"]["height"], card["geometry"]["width"]

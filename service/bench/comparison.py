@@ -12,14 +12,22 @@ from service.bench.children import Child
 from service.bench.client import Client
 from service.bench.contenders import Contender
 from service.bench.load import DECIDED_BELOW, Load
-from service.bench.resources import family_cpu_s
+from service.bench.resources import family_cpu_s, used_cpu_s
+
+STEPS_SHARE = 0.5
+"""Of a turn's time, for the steps of the limit apart."""
 
 
 @dataclass(frozen=True, slots=True)
 class LimitTurn:
-    """The in-process limit once: CPU and latency of an image on one thread, images a second on all threads."""
+    """The in-process limit once: CPU and latency of an image on one thread, CPU and images a second on all threads.
+
+    prepare_cpu_ms, net_cpu_ms: of `cpu_ms`, what preparing and the net cost, measured apart.
+    """
 
     cpu_ms: float
+    prepare_cpu_ms: float
+    net_cpu_ms: float
     p50_ms: float
     rate: float
     threads_cpu_ms: float
@@ -101,10 +109,14 @@ def _closed_step(
 
 
 def limit_turn(limit: Child, seconds: float, threads: int) -> LimitTurn:
-    """The limit on one thread, then on all."""
-    one, many = (limit.ask({"seconds": seconds, "threads": n}) for n in (1, threads))
+    """The limit on one thread, its two steps apart, then on all threads."""
+    one = limit.ask({"kind": "whole", "seconds": seconds, "threads": 1})
+    steps = limit.ask({"kind": "steps", "seconds": STEPS_SHARE * seconds})
+    many = limit.ask({"kind": "whole", "seconds": seconds, "threads": threads})
     return LimitTurn(
         cpu_ms=1000 * one["cpu_s"] / one["images"],
+        prepare_cpu_ms=1000 * steps["prepare_cpu_s"] / steps["images"],
+        net_cpu_ms=1000 * steps["net_cpu_s"] / steps["images"],
         p50_ms=float(np.median(one["latency_ms"])),
         rate=one["images"] / one["wall_s"],
         threads_cpu_ms=1000 * many["cpu_s"] / many["images"],
@@ -120,7 +132,7 @@ def closed_turn(client: Client, contender: Contender, concurrency: int, seconds:
     contender.settle()
     # How long that takes is the benchmark's doing: what the server uses then anyway is no request's.
     idle = contender.idle_cpu_ms_per_s / 1000 * (time.perf_counter() - answered)
-    cpu = family_cpu_s(contender.pid) - before - idle
+    cpu = used_cpu_s(contender.pid, before) - idle
     return ClosedTurn(
         concurrency=concurrency,
         requests=load.requests,

@@ -72,7 +72,7 @@ def line_server(
 
 @contextmanager
 def peer_server(
-    name: str, command: Sequence[str], target: Target, part: Part, log: Path, environment: dict[str, str] | None = None
+    name: str, command: Sequence[str], target: Target, part: Part, log: Path, environment: dict[str, str]
 ) -> Iterator[Contender]:
     """Any other server, ready when it answers a part with 200; ended with the block.
 
@@ -85,7 +85,7 @@ def peer_server(
 
 @contextmanager
 def _started(
-    name: str, command: Sequence[str], log: Path, environment: dict[str, str] | None
+    name: str, command: Sequence[str], log: Path, environment: dict[str, str]
 ) -> Iterator[subprocess.Popen[bytes]]:
     with log.open("ab") as file:
         # In the log's folder, where no loupe.toml of a plant lies.

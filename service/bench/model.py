@@ -20,14 +20,14 @@ from storage.records import ConsensusRun, Dataset, Model, Promotion
 PRODUCT = "bench"
 POINT = "standard"
 PASSING = 0.95
-SIDE_PX = 224
 CLASSES = (ClassInfo("ok", 0, True), ClassInfo("defect", 1, False))
 
 
-def export_bench_model(architecture: str, parts: Sequence[Part], path: Path, seed: int = 0) -> None:
+def export_bench_model(architecture: str, side_px: int, parts: Sequence[Part], path: Path, seed: int = 0) -> None:
     """Write a model whose answers mean nothing, but of which 95 % are `pass`: speed depends on both alone.
 
-    What is not ok costs more on a line, where every such image is kept, so the share has to be a real one.
+    What is not ok costs more on a line, where every such image is kept, so the share has to be a real one. side_px: of
+    its square input, a multiple of the backbones' stride; the cost grows with its square.
 
     Raises KeyError for an architecture that there is not.
     """
@@ -37,7 +37,7 @@ def export_bench_model(architecture: str, parts: Sequence[Part], path: Path, see
     from models.features import build_extractor
     from models.training import Head
 
-    geometry = Geometry(SIDE_PX, SIDE_PX)
+    geometry = Geometry(side_px, side_px)
     extractor = build_extractor(architecture)
     tiles = np.concatenate([prepare(Frame(part.data, part.media_type), geometry).tiles for part in parts])
     with torch.inference_mode():

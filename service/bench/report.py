@@ -14,10 +14,11 @@ HEADLINE_CONCURRENCY = 4
 """Enough to keep the default two threads busy, too little to queue: the share of the limit that is quoted."""
 
 
-def summary(bench: Bench, architecture: str, size: str, measured: Measured, server: str) -> dict[str, Any]:
+def summary(bench: Bench, size: str, measured: Measured, server: str) -> dict[str, Any]:
     """Everything that was measured, under stable keys."""
     return {
-        "architecture": architecture,
+        "architecture": bench.architecture,
+        "side": bench.side_px,
         "size": size,
         "images": len(bench.parts),
         "image_kb": sum(len(part.data) for part in bench.parts) / len(bench.parts) / 1000,
@@ -31,7 +32,7 @@ def summary(bench: Bench, architecture: str, size: str, measured: Measured, serv
         "limit": {**_limit(measured.turns), "memory": asdict(measured.limit_memory)},
         "servers": {
             server: {
-                **server_summary(measured.turns, server),
+                **server_summary(measured.turns, server, bench.threads),
                 "peak_rate": measured.peak_rate,
                 "open": _open(measured.open_turns),
                 "idle_cpu_ms_per_s": measured.idle_cpu_ms_per_s,
@@ -40,7 +41,7 @@ def summary(bench: Bench, architecture: str, size: str, measured: Measured, serv
             },
             **{
                 other.name: {
-                    **server_summary(other.turns, other.name),
+                    **server_summary(other.turns, other.name, bench.threads),
                     "beside": _beside(other.turns, other.name, server),
                     "idle_cpu_ms_per_s": other.idle_cpu_ms_per_s,
                     "memory": asdict(other.memory),
@@ -52,12 +53,12 @@ def summary(bench: Bench, architecture: str, size: str, measured: Measured, serv
     }
 
 
-def server_summary(turns: Turns, server: str) -> dict[str, Any]:
-    """One server's closed-loop turns, beside the limit's turn of the same pair."""
+def server_summary(turns: Turns, server: str, threads: int) -> dict[str, Any]:
+    """One server's closed-loop turns, beside the limit's turn of the same pair; threads: of server and limit."""
     pairs = turns.closed[server]
     every = [turn for pair in pairs for turn in pair]
     requests = sum(turn.requests for turn in every)
-    closed = [_closed(turns, [pair[n] for pair in pairs]) for n in range(len(pairs[0]))]
+    closed = [_closed(turns, [pair[n] for pair in pairs], threads) for n in range(len(pairs[0]))]
     headline = next((one for one in closed if one["concurrency"] == HEADLINE_CONCURRENCY), closed[0])
     codes: Counter[int] = sum((turn.codes for turn in every), Counter())
     return {
@@ -75,6 +76,8 @@ def _limit(turns: Turns) -> dict[str, Any]:
     found = turns.limit
     return {
         "cpu_ms": _interval(turn.cpu_ms for turn in found),
+        "prepare_cpu_ms": _interval(turn.prepare_cpu_ms for turn in found),
+        "net_cpu_ms": _interval(turn.net_cpu_ms for turn in found),
         "p50_ms": _interval(turn.p50_ms for turn in found),
         "rate": _interval(turn.rate for turn in found),
         "threads_cpu_ms": _interval(turn.threads_cpu_ms for turn in found),
@@ -82,11 +85,16 @@ def _limit(turns: Turns) -> dict[str, Any]:
     }
 
 
-def _closed(turns: Turns, found: Sequence[ClosedTurn]) -> dict[str, Any]:
+def _closed(turns: Turns, found: Sequence[ClosedTurn], threads: int) -> dict[str, Any]:
     both = list(zip(turns.limit, found, strict=True))
+    concurrency = found[0].concurrency
+    # With fewer requests under way the server does not keep all its threads busy: that limit is none of its own.
+    all_busy = concurrency >= max(HEADLINE_CONCURRENCY, threads)
+    of_threads = _interval(limit.threads_cpu_ms / turn.cpu_ms for limit, turn in both) if all_busy else None
     return {
-        "concurrency": found[0].concurrency,
+        "concurrency": concurrency,
         "share_of_limit": _interval(limit.cpu_ms / turn.cpu_ms for limit, turn in both),
+        "share_of_threads_limit": of_threads,
         "cpu_ms": _interval(turn.cpu_ms for turn in found),
         "rate": _interval(turn.rate for turn in found),
         "rate_over_limit": _interval(turn.rate / limit.threads_rate for limit, turn in both),
@@ -106,6 +114,7 @@ def _beside(turns: Turns, name: str, server: str) -> list[dict[str, Any]]:
     return [
         {
             "concurrency": found[0][0].concurrency,
+            "loupe_requests_per_cpu_s_over_this": _interval(other.cpu_ms / loupe.cpu_ms for loupe, other in found),
             "loupe_cpu_over_this": _interval(loupe.cpu_ms / other.cpu_ms for loupe, other in found),
             "loupe_rate_over_this": _interval(loupe.rate / other.rate for loupe, other in found),
             "loupe_p50_over_this": _interval(loupe.p50_ms / other.p50_ms for loupe, other in found),
@@ -144,43 +153,46 @@ def show(result: dict[str, Any]) -> None:
     limit = result["limit"]
     shared = "shared with the client" if result["cores"]["shared"] else "the client has its own"
     say(
-        f"{result['architecture']}, {result['images']} images of {result['size']} ({result['image_kb']:.0f} KB), "
+        f"{result['architecture']} on {result['side']} px, "
+        f"{result['images']} images of {result['size']} ({result['image_kb']:.0f} KB), "
         f"{result['pairs']} pairs, {result['threads']} threads on cores "
         f"{', '.join(map(str, result['cores']['contender']))} ({shared})"
     )
     say(f"median and {100 * limit['cpu_ms']['coverage']:.0f} % interval; x = times the in-process limit")
     say(
-        f"in-process limit: {_cell(limit['cpu_ms'])} ms CPU an image, p50 {_cell(limit['p50_ms'])} ms, "
-        f"{_cell(limit['rate'], 0)} images/s on one thread, {_cell(limit['threads_rate'], 0)} on {result['threads']}, "
-        f"{limit['memory']['peak_mb']:.0f} MB"
+        f"in-process limit: {_cell(limit['cpu_ms'])} ms CPU an image "
+        f"({limit['prepare_cpu_ms']['median']:.2f} to prepare, {limit['net_cpu_ms']['median']:.2f} in the net), "
+        f"p50 {_cell(limit['p50_ms'])} ms, "
+        f"{_cell(limit['rate'], 0)} images/s on one thread, {limit['memory']['peak_mb']:.0f} MB"
+    )
+    say(
+        f"on {result['threads']} threads: {_cell(limit['threads_cpu_ms'])} ms CPU an image, "
+        f"{_cell(limit['threads_rate'], 0)} images/s"
     )
     for name, server in result["servers"].items():
-        _show_server(name, server)
+        _show_server(name, server, result["threads"])
 
 
-def _show_server(name: str, server: dict[str, Any]) -> None:
-    columns = ["in flight", "share of limit", "CPU ms", "requests/s", "x", "per CPU-s", "p50 ms", "p95", "p99"]
+def _show_server(name: str, server: dict[str, Any], threads: int) -> None:
+    shares = ["share of limit", f"on {threads} threads"]
+    columns = ["in flight", *shares, "CPU ms", "per CPU-s", "requests/s", "x", "p50 ms", "p99 ms"]
     rows = [
         (
             one["concurrency"],
             _cell(one["share_of_limit"]),
-            _cell(one["cpu_ms"]),
+            "" if one["share_of_threads_limit"] is None else _cell(one["share_of_threads_limit"]),
+            f"{one['cpu_ms']['median']:.2f}",
+            f"{one['requests_per_cpu_s']['median']:.0f}",
             _cell(one["rate"], 0),
             f"{one['rate_over_limit']['median']:.2f}",
-            _cell(one["requests_per_cpu_s"], 0),
-            _cell(one["p50_ms"]),
-            _cell(one["p95_ms"], 1),
+            _cell(one["p50_ms"], 1),
             _cell(one["p99_ms"], 1),
         )
         for one in server["closed"]
     ]
     table(f"{name}: closed loop", columns, rows)
-    for one in server.get("beside", ()):
-        say(
-            f"beside {name}, at {one['concurrency']} in flight, Loupe: {_cell(one['loupe_rate_over_this'])} x its "
-            f"requests/s, {_cell(one['loupe_cpu_over_this'])} x its CPU, {_cell(one['loupe_p99_over_this'])} x its p99"
-            + (f", {one['loupe_failures']} FAILURES" if one["loupe_failures"] else "")
-        )
+    if "beside" in server:
+        _show_beside(name, server["beside"])
     alone = server["closed"][0]
     say(
         f"{name}: {server['requests']} requests, {server['failures']} failures, {100 * server['ok_share']:.1f} % pass, "
@@ -194,6 +206,23 @@ def _show_server(name: str, server: dict[str, Any]) -> None:
     )
     if "open" in server:
         _show_open(name, server)
+
+
+def _show_beside(name: str, beside: Sequence[dict[str, Any]]) -> None:
+    columns = ["in flight", "requests per CPU-s", "CPU", "requests/s", "p50", "p99", "Loupe's failures"]
+    rows = [
+        (
+            one["concurrency"],
+            _cell(one["loupe_requests_per_cpu_s_over_this"]),
+            _cell(one["loupe_cpu_over_this"]),
+            _cell(one["loupe_rate_over_this"]),
+            _cell(one["loupe_p50_over_this"]),
+            _cell(one["loupe_p99_over_this"]),
+            one["loupe_failures"],
+        )
+        for one in beside
+    ]
+    table(f"Loupe as a multiple of {name}, in pairs", columns, rows)
 
 
 def _show_open(name: str, server: dict[str, Any]) -> None:

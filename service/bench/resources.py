@@ -2,8 +2,8 @@
 
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,15 +39,21 @@ def cpu_s(pid: int) -> float:
     return time.clock_gettime((~pid << 3) | _CPU_CLOCK)
 
 
-def family_cpu_s(pid: int) -> float:
-    """CPU time (s) of a process and all that it has started and that still runs."""
-    total = 0.0
+def family_cpu_s(pid: int) -> dict[int, float]:
+    """Process id -> CPU time (s), of a process and all that it has started and that still runs."""
+    found = {}
     for member in family(pid):
-        try:
-            total += cpu_s(member)
-        except OSError:  # it has just ended
-            continue
-    return total
+        with suppress(OSError):  # it has just ended
+            found[member] = cpu_s(member)
+    return found
+
+
+def used_cpu_s(pid: int, before: Mapping[int, float]) -> float:
+    """CPU time (s) that a process and all that it has started used since `family_cpu_s` said `before`.
+
+    What has ended meanwhile counts as nothing: taken off with all its past, it would make the others look cheaper.
+    """
+    return sum(now - before.get(member, 0.0) for member, now in family_cpu_s(pid).items())
 
 
 def family_memory(pid: int) -> Memory:

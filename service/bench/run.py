@@ -18,7 +18,7 @@ from service.bench.intervals import median_interval
 from service.bench.model import export_bench_model, publish
 from service.bench.parts import Part, folder_parts, rendered_parts, write_parts
 from service.bench.plan import LOADS, Plan
-from service.bench.resources import Cores, Memory, divide_cores, family_cpu_s, family_memory, on_cores
+from service.bench.resources import Cores, Memory, divide_cores, family_cpu_s, family_memory, on_cores, used_cpu_s
 from service.demo import free_port
 from service.settings import Settings, load_settings
 from service.terminal import Report
@@ -38,6 +38,8 @@ class Bench:
 
     scratch: Path
     parts: Sequence[Part]
+    architecture: str
+    side_px: int
     models: tuple[Path, ...]
     cores: Cores
     threads: int
@@ -82,9 +84,9 @@ class Measured:
 
 @contextmanager
 def prepared(
-    plan: Plan, architecture: str, size: tuple[int, int], folder: Path | None, *, models: int = 1
+    plan: Plan, architecture: str, side_px: int, size: tuple[int, int], folder: Path | None, *, models: int = 1
 ) -> Iterator[Bench]:
-    """Images and models for a measurement; gone at the end of the block.
+    """Images and models for a measurement; gone at the end of the block. side_px: as for `export_bench_model`.
 
     Raises NoImages; KeyError for an architecture that there is not.
     """
@@ -96,8 +98,8 @@ def prepared(
         write_parts(parts, scratch / "parts")
         paths = tuple(scratch / f"bench-{number}.onnx" for number in range(models))
         for seed, path in enumerate(paths):
-            export_bench_model(architecture, parts, path, seed)
-        yield Bench(scratch, parts, paths, divide_cores(threads), threads, plan)
+            export_bench_model(architecture, side_px, parts, path, seed)
+        yield Bench(scratch, parts, architecture, side_px, paths, divide_cores(threads), threads, plan)
 
 
 def bench_settings(bench: Bench, name: str, **changes: Any) -> Settings:
@@ -180,7 +182,7 @@ def _wait_until_it_rests(pid: int) -> None:
     while time.monotonic() < give_up:
         before = family_cpu_s(pid)
         time.sleep(1.0)
-        if family_cpu_s(pid) - before < RESTING_CPU_S:
+        if used_cpu_s(pid, before) < RESTING_CPU_S:
             return
 
 
@@ -190,7 +192,7 @@ def _idle_cpu_ms_per_s(pid: int, seconds: float) -> float:
     for _ in range(IDLE_SLICES):
         began, before = time.perf_counter(), family_cpu_s(pid)
         time.sleep(seconds / IDLE_SLICES)
-        slices.append(1000 * (family_cpu_s(pid) - before) / (time.perf_counter() - began))
+        slices.append(1000 * used_cpu_s(pid, before) / (time.perf_counter() - began))
     return min(slices)
 
 

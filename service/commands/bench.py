@@ -15,6 +15,8 @@ Quick = Annotated[bool, typer.Option("--quick", help="In about a minute, with wi
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
 LARGEST_SIDE = 8192
+SIDE_PX, LARGEST_MODEL_SIDE_PX = 224, 1024
+"""Of the model's square input; of the largest one, all images fit into memory while the model is made."""
 
 
 def register(app: typer.Typer) -> None:
@@ -28,6 +30,10 @@ def register(app: typer.Typer) -> None:
 def bench_serve(
     images: Images = None,
     architecture: Architecture = "small_cnn",
+    side: Annotated[
+        int,
+        typer.Option("--side", metavar="PX", help="Side of the model's square input; its cost grows with the square."),
+    ] = SIDE_PX,
     size: Size = "640x480",
     pairs: Annotated[int | None, typer.Option("--pairs", min=3, help="Turns of each contender.")] = None,
     peers: Annotated[bool, typer.Option("--peers", help="Other servers too, from `make bench-peers`.")] = False,
@@ -44,21 +50,26 @@ def bench_serve(
     Example: loupe bench serve --architecture efficientnet_lite0 --size 2048x1536
     """
     # Imported here so that every other command starts without the renderer.
+    from models.architectures import STRIDE
     from service.bench.peers import installed_peers
     from service.bench.plan import FULL, QUICK
     from service.bench.report import show, summary
     from service.bench.run import LOUPE, measure_server, prepared
     from service.bench.without import without_each
 
+    if side % STRIDE or not STRIDE <= side <= LARGEST_MODEL_SIDE_PX:
+        raise typer.BadParameter(
+            f"{side} is no multiple of {STRIDE} in {STRIDE}..{LARGEST_MODEL_SIDE_PX} pixels", param_hint="--side"
+        )
     plan = QUICK if quick else FULL
     if pairs is not None:
         plan = replace(plan, pairs=pairs, open_rounds=min(pairs, plan.open_rounds))
     extras = [*(without_each() if without else ()), *(installed_peers() if peers else ())]
     note("making images and a model")
-    with prepared(plan, architecture, _size_px(size), images) as bench:
+    with prepared(plan, architecture, side, _size_px(size), images) as bench:
         with progress("measuring") as report:
             measured = measure_server(bench, extras, report)
-        result = summary(bench, architecture, size if images is None else str(images), measured, LOUPE)
+        result = summary(bench, size if images is None else str(images), measured, LOUPE)
     if json:
         emit(result)
     else:
@@ -80,7 +91,10 @@ def bench_swaps(
     from service.bench.swaps import measure_swaps, show, summary
 
     note("making images and two models")
-    with prepared(QUICK, architecture, _size_px(size), None, models=2) as bench, progress("measuring") as report:
+    with (
+        prepared(QUICK, architecture, SIDE_PX, _size_px(size), None, models=2) as bench,
+        progress("measuring") as report,
+    ):
         result = summary(measure_swaps(bench, swaps, report))
     if json:
         emit(result)

@@ -1,6 +1,7 @@
 """Commands about parts with a known answer: one challenge, the challenges there were, the capability study."""
 
 import json as json_text
+import os
 import secrets
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict
@@ -13,10 +14,12 @@ import typer
 from labeling.formats import FORMATS, Listing, Problem, detect
 from models.preprocess import UnreadableImage, sniff
 from service.commands.data import PROBLEMS_SHOWN, read_columns
-from service.line_client import open_client, post_image
+from service.line_client import PostedView, open_client, post_part
 from service.settings import load_settings
-from service.study import KnownImage, Look, figures, judgements, known_images, send_rounds
-from service.study_report import Sent, as_csv, as_html, columns, facts, rows, summary
+from service.study import Look, figures, judgements, send_rounds
+from service.study_items import KnownItem, NothingKnown, known_items
+from service.study_page import as_html
+from service.study_report import Sent, as_csv, cautions, columns, facts, rows, summary
 from service.terminal import emit, note, progress, say, table
 from service.wiring import Stores, now, open_stores
 from storage import challenges as challenge_store
@@ -26,7 +29,6 @@ Station = Annotated[str, typer.Option("--station", help="Station that the part i
 Product = Annotated[str | None, typer.Option("--product", help="Product; needed where more than one has a champion.")]
 Url = Annotated[str | None, typer.Option("--url", help="The line server's address; default: this machine's.")]
 ApiKey = Annotated[str | None, typer.Option("--key", help="The station's key, where keys exist.")]
-View = Annotated[str | None, typer.Option("--view", help="Name of the view, where the recipe expects one by name.")]
 
 WRITERS: dict[str, Callable[[dict[str, Any]], str]] = {
     ".html": as_html,
@@ -54,11 +56,23 @@ def register(app: typer.Typer) -> None:
 
 
 def send(
-    image: Annotated[Path, typer.Argument(help="Image of the part.", exists=True, dir_okay=False, readable=True)],
     expected: Annotated[str, typer.Option("--expected", help="What must be found: ok, not_ok, or a class.")],
     station: Station,
+    image: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="IMAGE",
+            help="Image of the part, where one view shows it.",
+            exists=True,
+            dir_okay=False,
+            readable=True,
+        ),
+    ] = None,
     product: Product = None,
-    view: View = None,
+    view: Annotated[
+        list[str] | None,
+        typer.Option("--view", help="NAME=IMAGE for each view of the part; with IMAGE only the NAME of its view."),
+    ] = None,
     url: Url = None,
     key: ApiKey = None,
     json: Json = False,
@@ -68,14 +82,13 @@ def send(
     Exit code 1 where the answer is not the known one.
 
     Example: loupe challenge send rabbit.png --expected not_ok --station s1
+
+    Example: loupe challenge send --view top=top.jpg --view side=side.jpg --expected scratch --station s1
     """
-    data = image.read_bytes()
-    media_type = sniff(data)
-    if media_type is None:
-        raise UnreadableImage(f"{image} is no JPEG, PNG, BMP or TIFF", "convert it, or name another file")
-    query = {**_query(station, product, view), "trigger_id": _unique("challenge"), "expected": expected}
+    views = [_read_view(path, name) for name, path in _views(image, view or []).items()]
+    query = {**_query(station, product), "trigger_id": _unique("challenge"), "expected": expected}
     with open_client(_address(url), key) as http:
-        found = post_image(http, "/v1/challenges", data, media_type, query)
+        found = post_part(http, "/v1/challenges", views, query)
     if json:
         emit(found)
     else:
@@ -127,7 +140,12 @@ def run_study(
         list[str] | None, typer.Option("--map", help="COLUMN=MEANING for labels.csv; may be repeated.")
     ] = None,
     product: Product = None,
-    view: View = None,
+    view: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--view", help="Name of the view; repeat it for parts of several views, which their files are named by."
+        ),
+    ] = None,
     url: Url = None,
     key: ApiKey = None,
     takt_ms: Annotated[float, typer.Option("--takt-ms", min=0.0, help="Least time from part to part (ms).")] = 0.0,
@@ -141,22 +159,29 @@ def run_study(
     it counts in yield, and a part that is found wrong does not stop the station.
 
     Example: loupe challenge study known/labels.csv --station s1 --repeats 3 --out report.html
+
+    Example: loupe challenge study known/ --view top --view side --station s1 (known/scratch/4711/top.png, …/side.png)
     """
+    views = view or []
+    if len(set(views)) != len(views):
+        raise typer.BadParameter(f"a view is named twice: {', '.join(views)}", param_hint="--view")
     if out is not None and (out.suffix.lower() not in WRITERS or not out.absolute().parent.is_dir()):
         raise WrongReport(out, "its ending is not known" if out.suffix.lower() not in WRITERS else "no such folder")
     listing = FORMATS[detect(path)](path, read_columns(columns_of or []))
     good = [part.strip() for part in ok.split(",") if part.strip()]
     with progress("reading images") as report:
-        images, problems = known_images(listing, good, report)
+        items, problems = known_items(listing, good, views, report)
     _note_problems(problems)
-    query = {**_query(station, product, view), "trigger_epoch": _unique("study")}
+    if not items:
+        raise NothingKnown(listing.root, len(problems))
+    query = {**_query(station, product), "trigger_epoch": _unique("study")}
     started = now()
     # Opened first: a database that does not answer must not cost a study that was sent.
     with open_stores(load_settings()) as stores:
         with open_client(_address(url), key) as http, progress("sending parts") as report:
-            looks = send_rounds(http, images, query, repeats, takt_ms, np.random.default_rng(seed), report)
+            looks = send_rounds(http, items, query, repeats, takt_ms, np.random.default_rng(seed), report)
         sent = Sent(station, repeats, seed, started, now())
-        found = _summary(stores, sent, listing, images, looks)
+        found = _summary(stores, sent, listing, items, looks)
     result = {**found, "left_out": [asdict(problem) for problem in problems]}
     if out is not None:
         _write(out, WRITERS[out.suffix.lower()](result))
@@ -167,18 +192,50 @@ def run_study(
 
 
 def _summary(
-    stores: Stores, sent: Sent, listing: Listing, images: Sequence[KnownImage], looks: Sequence[Look]
+    stores: Stores, sent: Sent, listing: Listing, items: Sequence[KnownItem], looks: Sequence[Look]
 ) -> dict[str, Any]:
     # Whoever gave the known answers agrees with them.
     authors = {label.inspector for image in listing.images for label in image.labels}
     with stores.database.read() as connection:
-        people = judgements(connection, looks[0].product, images, authors)
-    return summary(sent, images, looks, figures(images, looks, people))
+        people = judgements(connection, looks[0].product, items, authors)
+    return summary(sent, items, looks, figures(items, looks, people))
 
 
-def _query(station: str, product: str | None, view: str | None) -> dict[str, str]:
-    named = {"station": station, "product": product, "view_id": view}
-    return {name: value for name, value in named.items() if value is not None}
+def _views(image: Path | None, named: Sequence[str]) -> dict[str, Path]:
+    """The image of each view, by its name; without a name it is the view that the line takes by default."""
+    if image is not None:
+        if len(named) > 1 or any("=" in one for one in named):
+            raise _wrong_views("IMAGE is one view, and --view may only name it")
+        return {named[0] if named else "": image}
+    found: dict[str, Path] = {}
+    for one in named:
+        name, _, path = one.partition("=")
+        if not name or not path:
+            raise _wrong_views(f"{one!r} names no view and its image")
+        if name in found:
+            raise _wrong_views(f"view {name} is named twice")
+        if not Path(path).is_file() or not os.access(path, os.R_OK):
+            raise _wrong_views(f"{path} is no file that can be read")
+        found[name] = Path(path)
+    if not found:
+        raise _wrong_views("there is no image to send")
+    return found
+
+
+def _wrong_views(what: str) -> typer.BadParameter:
+    return typer.BadParameter(f"{what}: give IMAGE, or --view NAME=IMAGE for each view", param_hint="IMAGE / --view")
+
+
+def _read_view(path: Path, view_id: str) -> PostedView:
+    data = path.read_bytes()
+    media_type = sniff(data)
+    if media_type is None:
+        raise UnreadableImage(f"{path} is no JPEG, PNG, BMP or TIFF", "convert it, or name another file")
+    return PostedView(data, media_type, view_id)
+
+
+def _query(station: str, product: str | None) -> dict[str, str]:
+    return {"station": station} if product is None else {"station": station, "product": product}
 
 
 def _address(url: str | None) -> str:
@@ -214,11 +271,9 @@ def _show(result: dict[str, Any], out: Path | None) -> None:
     for name, text in facts(result):
         say(f"{name}: {text}")
     if result["wrong"]:
-        say(f"{len(result['wrong'])} images were not judged right every time; --json and --out list them")
-    if len(result["provenance"]) > 1:
-        note("model, recipe or execution provider changed during the study: its figures are of no single one")
-    for kind, parts in (("good", result["good_parts"]), ("defective", result["defective_parts"])):
-        if not parts:
-            note(f"no part is {kind}: name the good classes with --ok, or add such parts")
+        what = "parts" if len(result["views"]) > 1 else "images"
+        say(f"{len(result['wrong'])} {what} were not judged right every time; --json and --out list them")
+    for caution in cautions(result):
+        note(caution)
     if out is not None:
         say(f"report: {out}")

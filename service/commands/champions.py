@@ -8,7 +8,7 @@ from models import promotion as promotion_flow
 from models.card import ModelCard
 from service.recipe_rules import default_recipe
 from service.settings import load_settings
-from service.terminal import emit, say, table, user_name
+from service.terminal import emit, note, say, table, user_name
 from service.wiring import now, open_stores
 from storage import models as model_store
 from storage.records import Model
@@ -41,7 +41,13 @@ def promote(
         change = promotion_flow.promote(connection, chosen, user_name(), reason, now(), force=force)
         if model_store.recipe_for(model_store.newest_recipes(connection), chosen.product, "*") is None:
             model_store.add_recipe(connection, default_recipe(chosen.product, user_name(), now()))
+        products = sorted(model_store.champions(connection))
     _show_change(change, json)
+    if len(products) > 1:
+        note(
+            f"{len(products)} products have a champion ({', '.join(products)}): every request to the line server must "
+            f"name its product now, as ?product={chosen.product}"
+        )
 
 
 def rollback(

@@ -7,10 +7,12 @@ import subprocess
 import sys
 import time
 from contextlib import nullcontext, suppress
+from functools import partial
 from typing import Annotated
 
 import typer
 
+from service.priority import CONSOLE, LEARNING, step_back
 from service.settings import Settings, load_settings, notify_socket
 from service.systemd import Notifier
 from service.terminal import note
@@ -52,21 +54,23 @@ def serve(port: Port = None, host: Host = None) -> None:
     """
     # Imported here so that `loupe import` does not load a web server, and `loupe serve` never loads the trainer.
     from service.line.app import create_app
+    from service.line.exchange import open_exchange
     from service.line.protocol import LineHost, line_config
     from service.line.server import running
 
     settings = _settings(host=host, port=port)
     data_folder(settings)
     configure_logging(settings)
-    note(f"line server on http://{settings.host}:{settings.port}, data in {settings.data_dir.absolute()}")
     # Opened here and not by uvicorn, which would print a traceback and its own exit code where something is wrong.
     with _listen(settings.host, settings.port) as listening, running(settings) as server:
+        note(f"line server on http://{settings.host}:{settings.port}, data in {settings.data_dir.absolute()}")
         notifier = Notifier(notify_socket())
         line_host = LineHost(
-            line_config(create_app(nullcontext(server)), settings.host, settings.port),
+            line_config(create_app(nullcontext(server)), settings.host, settings.port, partial(open_exchange, server)),
             server.stopping,
             lambda: server.admission.total,
             lambda ending: notifier.pulse(ready=server.champions.is_following, stopping=ending),
+            server.dispatcher.lag.was,
         )
         _tune()
         with suppress(KeyboardInterrupt):
@@ -103,6 +107,7 @@ def console(port: Port = None, host: Host = None) -> None:
     settings = _settings(console_host=host, console_port=port)
     data_folder(settings)
     configure_logging(settings)
+    step_back(CONSOLE)
     note(f"console on http://{settings.console_host}:{settings.console_port}")
     run_console(settings)
 
@@ -116,6 +121,7 @@ def worker(once: Annotated[bool, typer.Option("--once", help="Do what is queued,
 
     settings = load_settings()
     configure_logging(settings)
+    step_back(LEARNING)
     work(settings, once=once)
 
 

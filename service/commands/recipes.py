@@ -1,6 +1,7 @@
 """Commands about how products are inspected: recipes, one by one and as files."""
 
 import sys
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from service.recipe_files import CONTENT, Change, Plan, WrongRecipeFile, differences, plan_import, to_yaml
-from service.recipe_rules import WrongRecipe, default_recipe, problems
+from service.recipe_rules import DISPOSITIONS, WrongRecipe, default_recipe, problems
 from service.settings import load_settings
 from service.terminal import emit, note, say, table, user_name
 from service.wiring import now, open_stores
@@ -24,13 +25,26 @@ Station = Annotated[str, typer.Option("--station", help="Station, or * for all."
 AnyStation = Annotated[str | None, typer.Option("--station", help="Only this station; * is the recipe for all.")]
 
 
-class RecipeUnknown(LookupError):
-    """There is no such recipe, or no such version of it."""
+NO_RECIPES = (
+    "there are none yet: `loupe promote` writes a product's first one, `loupe recipe import FILE` those of a file"
+)
 
-    def __init__(self, product: str, station: str, version: int | None = None) -> None:
-        of_version = f" version {version} of" if version is not None else ""
-        super().__init__(f"there is no{of_version} recipe {product}@{station}")
-        self.remedy = "`loupe recipe show` lists the recipes, `loupe recipe history PRODUCT --station S` their versions"
+
+class RecipeUnknown(LookupError):
+    """There is no such recipe; `known` are those that there are, by product and station."""
+
+    def __init__(self, product: str, station: str, known: Iterable[tuple[str, str]]) -> None:
+        super().__init__(f"there is no recipe {product}@{station}")
+        there = ", ".join(f"{product}@{station}" for product, station in sorted(known))
+        self.remedy = f"name one of {there}" if there else NO_RECIPES
+
+
+class VersionUnknown(LookupError):
+    """The recipe never had this version; `newest` is its last one, and the first is 1."""
+
+    def __init__(self, product: str, station: str, version: int, newest: int) -> None:
+        super().__init__(f"there is no version {version} of recipe {product}@{station}")
+        self.remedy = f"name one from 1 to {newest}; `loupe recipe history {product} --station '{station}'` shows them"
 
 
 def register(app: typer.Typer) -> None:
@@ -56,14 +70,14 @@ def show_recipes(product: AnyProduct = None, station: AnyStation = None, json: J
     if json:
         emit([_recipe_json(recipe) for recipe in recipes])
         return
-    table(
-        "recipes",
-        ["product", "station", "version", *(_heading(name) for name in CONTENT), "by"],
-        [
-            (r.product, r.station, r.version, *(_cell(getattr(r, name)) for name in CONTENT), r.created_by)
-            for r in recipes
-        ],
-    )
+    if len(recipes) == 1:
+        _show_whole(recipes[0])
+    elif recipes:
+        rows = [(r.product, r.station, r.version, _set_apart(r)) for r in recipes]
+        table("recipes", ["product", "station", "version", "other than the defaults"], rows)
+        say("one in full: loupe recipe show PRODUCT --station S")
+    else:
+        say(NO_RECIPES)
 
 
 def set_recipe(
@@ -193,7 +207,7 @@ def roll_back(
         versions = _versions(connection, product, station)
         former = next((recipe for recipe in versions if recipe.version == version), None)
         if former is None:
-            raise RecipeUnknown(product, station, version)
+            raise VersionUnknown(product, station, version, versions[0].version)
         after = replace(former, version=versions[0].version + 1, created_by=user_name(), created_at=now())
         warnings = _write(connection, after)
     _show_written(after, warnings, json)
@@ -243,14 +257,14 @@ def _chosen(connection: Connection, product: str | None, station: str | None) ->
         if product in (None, place[0]) and station in (None, place[1])
     ]
     if not chosen and (product is not None or station is not None):
-        raise RecipeUnknown(product or "(any product)", station or "(any station)")
+        raise RecipeUnknown(product or "(any product)", station or "(any station)", recipes)
     return chosen
 
 
 def _versions(connection: Connection, product: str, station: str) -> list[Recipe]:
     versions = model_store.recipe_history(connection, product, station)
     if not versions:
-        raise RecipeUnknown(product, station)
+        raise RecipeUnknown(product, station, model_store.newest_recipes(connection))
     return versions
 
 
@@ -263,8 +277,10 @@ def _champion_models(connection: Connection) -> dict[str, Model]:
 
 def _expect_product(connection: Connection, product: str, recipes: dict[tuple[str, str], Recipe]) -> None:
     """At the keyboard a product that nothing is known of is a slip; a file may come before its product."""
-    if labels.newest_book(connection, product) is None and all(place[0] != product for place in recipes):
-        raise WrongRecipe(f"there is no product {product!r}", "import labelled images of it first")
+    known = {*labels.newest_books(connection), *(place[0] for place in recipes)}
+    if product not in known:
+        there = f"name one of {', '.join(sorted(known))}, or " if known else ""
+        raise WrongRecipe(f"there is no product {product!r}", f"{there}import labelled images of it first")
 
 
 def _write(connection: Connection, recipe: Recipe) -> list[str]:
@@ -297,9 +313,11 @@ def _file_text(file: Path) -> tuple[str, str]:
         data = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
         return data.decode("utf-8-sig"), name
     except OSError as error:
-        raise WrongRecipeFile(name, [f"it can't be read: {error.strerror}"]) from error
+        what = f"it can't be read: {error.strerror}: name a file that `loupe recipe export` wrote, or -"
+        raise WrongRecipeFile(name, [what]) from error
     except UnicodeDecodeError as error:
-        raise WrongRecipeFile(name, [f"it is no UTF-8: byte {error.start} is {data[error.start]:#04x}"]) from error
+        what = f"it is no UTF-8: byte {error.start} is {data[error.start]:#04x}: save it as UTF-8"
+        raise WrongRecipeFile(name, [what]) from error
 
 
 def _show_plan(plan: Plan, dry_run: bool, json: bool) -> None:
@@ -343,8 +361,19 @@ def _difference_text(before: Recipe | None, after: Recipe) -> str:
     return ", ".join(f"{name} {_cell(old)} -> {_cell(new)}" for name, (old, new) in found.items()) or "nothing"
 
 
-def _heading(name: str) -> str:
-    return {"challenge_every_h": "challenge every h", "keep_ok_share": "keep ok"}.get(name, name.replace("_", " "))
+def _show_whole(recipe: Recipe) -> None:
+    rows = [(name, _cell(getattr(recipe, name))) for name in CONTENT]
+    rows += [
+        ("version", str(recipe.version)),
+        ("written", f"{recipe.created_at:%Y-%m-%d %H:%M} UTC by {recipe.created_by}"),
+    ]
+    table(f"recipe {recipe.product}@{recipe.station}", ["field", "value"], rows)
+
+
+def _set_apart(recipe: Recipe) -> str:
+    """What the recipe says other than the default one, in words."""
+    found = differences(default_recipe(recipe.product, recipe.created_by, recipe.created_at), recipe)
+    return "; ".join(f"{name} {_cell(value)}" for name, (_, value) in found.items()) or "nothing"
 
 
 def _cell(value: Any) -> str:
@@ -360,7 +389,7 @@ def _dispositions(pairs: list[str]) -> dict[str, str]:
     for pair in pairs:
         name, separator, value = pair.partition("=")
         if not separator:
-            raise WrongRecipe(f"--disposition {pair!r} can't be understood", "write CLASS=reject|rework|recheck")
+            raise WrongRecipe(f"--disposition {pair!r} can't be understood", f"write CLASS={'|'.join(DISPOSITIONS)}")
         found[name] = value
     return found
 

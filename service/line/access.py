@@ -1,5 +1,6 @@
 """Who may post: anyone on this machine while there are no keys, otherwise only holders of a station's key."""
 
+import functools
 import ipaddress
 from collections.abc import Iterable
 
@@ -48,6 +49,7 @@ class Access:
             raise WrongStation(f"this key is for station {allowed!r}, not {station!r}", "use the key of that station")
 
 
+@functools.lru_cache(1024)
 def _is_loopback(host: str | None) -> bool:
     try:
         return ipaddress.ip_address(host or "").is_loopback

@@ -1,8 +1,6 @@
 """Which parts are taken on: what can't be taken, or can't be in time, is said at once."""
 
-import asyncio
-from collections import defaultdict
-from typing import Any
+import threading
 
 from monitoring.metrics import LineMetrics
 from service.line.requests import Overloaded
@@ -12,55 +10,62 @@ TOTAL_FACTOR = 4
 
 
 class Place:
-    """A part's place: held until its answer has left and its thread, if it got one, is done with it."""
+    """A part's place: held until its thread is done with it, or it is clear that it gets none.
+
+    A block holds it to its end, unless `handed_on` says that a thread lets it go.
+    """
 
     def __init__(self, admission: "Admission", station: str) -> None:
         self._admission, self._station = admission, station
-        self.work: asyncio.Future[Any] | None = None
+        self.handed_on = False
 
     def __enter__(self) -> "Place":
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.work is None:
-            self._admission.leave(self._station)
-        else:
-            self.work.add_done_callback(lambda _: self._admission.leave(self._station))
+        if not self.handed_on:
+            self.leave()
+
+    def leave(self) -> None:
+        """It is free again."""
+        self._admission.leave(self._station)
 
 
 class Admission:
-    """Counts the places that are taken, by station; used from the event loop only."""
+    """Counts the places that are taken, by station."""
 
     def __init__(self, limit: int, metrics: LineMetrics) -> None:
-        self._limit, self._metrics = limit, metrics
-        self._taken: defaultdict[str, int] = defaultdict(int)
+        self._limit = limit
+        self._lock = threading.Lock()  # guards the two below
+        self._taken: dict[str, int] = {}
         self._total = 0
+        metrics.in_work.set_function(lambda: self._total)
 
     def enter(self, station: str) -> Place:
         """A place from the first byte on, so that slow uploads count too; one station can't take those of the others.
 
         Raises Overloaded.
         """
-        if self._taken[station] >= self._limit or self._total >= TOTAL_FACTOR * self._limit:
-            held = self._taken[station]
-            if not held:
-                del self._taken[station]
+        with self._lock:
+            held = self._taken.get(station, 0)
+            is_full = held >= self._limit or self._total >= TOTAL_FACTOR * self._limit
+            if not is_full:
+                self._taken[station] = held + 1
+                self._total += 1
+        if is_full:
             raise Overloaded(
                 f"{held} parts of this station and {self._total} in all are in work already",
                 "send the trigger again later, or raise LOUPE_QUEUE_LIMIT",
             )
-        self._taken[station] += 1
-        self._total += 1
-        self._metrics.in_work.set(self._total)
         return Place(self, station)
 
     def leave(self, station: str) -> None:
         """A place is free again."""
-        self._taken[station] -= 1
-        self._total -= 1
-        if not self._taken[station]:
-            del self._taken[station]
-        self._metrics.in_work.set(self._total)
+        with self._lock:
+            self._taken[station] -= 1
+            self._total -= 1
+            if not self._taken[station]:
+                del self._taken[station]
 
     @property
     def total(self) -> int:

@@ -29,10 +29,22 @@ class Reply:
         """`RESULT_CODE DISPOSITION RESULT_ID`."""
         return f"{self.result_code} {self.disposition} {self.result_id}"
 
+    @property
+    def timing(self) -> bytes:
+        """The header `Server-Timing`."""
+        return ", ".join([f"{stage};dur={ms:.2f}" for stage, ms in self.timing_ms.items()]).encode()
+
 
 def body_of(answer: dict[str, Any]) -> bytes:
     """The answer as it is sent and stored."""
     return orjson.dumps(answer)
+
+
+def told_as(accept: str, reply: Reply, body: bytes) -> tuple[bytes, str]:
+    """What the caller reads, one line for a PLC or the JSON `body`, and its content type."""
+    if "text/plain" in accept:
+        return f"{reply.line}\n".encode(), "text/plain; charset=utf-8"
+    return body, "application/json"
 
 
 def reply_from(body: bytes) -> Reply:

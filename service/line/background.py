@@ -6,6 +6,8 @@ from typing import Self
 
 import structlog
 
+from service.priority import INSPECTING, step_back
+
 
 class Repeating:
     """Runs `action` every `interval_s`, at once again as long as it returns True, and survives its failures.
@@ -43,6 +45,7 @@ class Repeating:
         self._thread.join()
 
     def _run(self) -> None:
+        step_back(INSPECTING)
         pause_s = self._interval_s
         while not self._stop.is_set():
             again = self._once()

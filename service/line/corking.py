@@ -17,6 +17,11 @@ class CorkedTransport:
             self._loop.call_soon(self._flush)
         self._held.append(data)
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether something waits to be sent; for any thread."""
+        return bool(self._held) or self._transport.get_write_buffer_size() > 0
+
     def close(self) -> None:
         """Send what is held, then close."""
         self._flush()
@@ -24,7 +29,8 @@ class CorkedTransport:
 
     def _flush(self) -> None:
         if self._held:
-            self._transport.write(b"".join(self._held))
+            if not self._transport.is_closing():
+                self._transport.write(b"".join(self._held))
             self._held.clear()
 
     def __getattr__(self, name: str) -> Any:

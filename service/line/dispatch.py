@@ -2,7 +2,6 @@
 
 import asyncio
 import heapq
-import queue
 import threading
 import time
 from collections import defaultdict
@@ -10,6 +9,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
+
+import structlog
+
+from service.priority import INSPECTING, step_back
+
+log = structlog.get_logger("line")
 
 _WEIGHT = 0.1
 MARGIN_S = 0.002
@@ -42,13 +47,13 @@ class Pace:
 
 
 class Lag:
-    """How long what is done waits until the event loop comes to it: a running mean with its mean deviation (ms)."""
+    """How late the event loop does what is due: a running mean with its mean deviation (ms)."""
 
     def __init__(self) -> None:
         self._mean_ms = self._deviation_ms = 0.0
 
     def was(self, ms: float) -> None:
-        """It waited so long."""
+        """Something was so late."""
         error = ms - self._mean_ms
         self._mean_ms += _WEIGHT * error
         self._deviation_ms += _WEIGHT * (abs(error) - self._deviation_ms)
@@ -74,9 +79,7 @@ class _Job:
     seq: int
     station: str = field(compare=False)
     cost_ms: float = field(compare=False)
-    work: Callable[[], Any] = field(compare=False)
-    future: asyncio.Future[Any] = field(compare=False)
-    loop: asyncio.AbstractEventLoop = field(compare=False)
+    work: Callable[[], None] = field(compare=False)
 
 
 class Dispatcher:
@@ -97,24 +100,39 @@ class Dispatcher:
         self._now = 0.0
         self._seq = 0
         self._lock = threading.Lock()
-        self._ready: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._resting: list[threading.Lock] = []
+        """What each thread that has nothing to do waits on, locked; who rested last stands last."""
+        self._is_closing = False
         self._threads = [
             threading.Thread(target=self._run, args=(n,), name=f"inspect-{n}", daemon=True) for n in range(threads)
         ]
         for thread in self._threads:
             thread.start()
 
-    def submit(self, station: str, cost_ms: float, work: Callable[[], Any]) -> asyncio.Future[Any]:
-        """Queue the work; to be called on an event loop, whose future it returns."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Any] = loop.create_future()
+    def queue(self, station: str, cost_ms: float, work: Callable[[], None]) -> None:
+        """Queue work that takes care of its own errors. Nothing that comes after `close` is worked off."""
         with self._lock:
             start = max(self._now, self._finish.get(station, 0.0))
             self._finish[station] = start + cost_ms
             self._seq += 1
             self._queued_ms[station] += cost_ms
-            heapq.heappush(self._waiting, _Job(start, self._seq, station, cost_ms, work, future, loop))
-        self._ready.put(True)
+            heapq.heappush(self._waiting, _Job(start, self._seq, station, cost_ms, work))
+            # Who rested last has most of what it needs in its processor's caches.
+            wake = self._resting.pop() if self._resting else None
+        if wake is not None:
+            wake.release()
+
+    def submit(self, station: str, cost_ms: float, work: Callable[[], Any]) -> asyncio.Future[Any]:
+        """Queue the work; to be called on an event loop, whose future it returns."""
+        settle, future = promised()
+
+        def settled() -> None:
+            try:
+                settle(work())
+            except Exception as error:  # noqa: BLE001 - the edge of a thread: it is raised where the job is awaited
+                settle(error)
+
+        self.queue(station, cost_ms, settled)
         return future
 
     def wait_ms(self, station: str, cost_ms: float) -> float:
@@ -132,41 +150,64 @@ class Dispatcher:
 
     def close(self) -> None:
         """Work off what is queued, then end the threads."""
-        for _ in self._threads:
-            self._ready.put(False)
+        with self._lock:
+            self._is_closing = True
+            resting, self._resting = self._resting, []
+        for wake in resting:
+            wake.release()
         for thread in self._threads:
             thread.join()
 
     def _run(self, n: int) -> None:
-        # One True for each job and, behind them all, one False for each thread: every job is taken before one ends.
-        while self._ready.get():
+        step_back(INSPECTING)
+        wake = threading.Lock()
+        wake.acquire()
+        while True:
             with self._lock:
-                job = heapq.heappop(self._waiting)
-                self._now = job.start
-                self._queued_ms[job.station] -= job.cost_ms
-                if self._queued_ms[job.station] <= 1e-6:
-                    del self._queued_ms[job.station]
-                if not self._waiting:
-                    self._finish = {s: t for s, t in self._finish.items() if t > self._now}
-                self._running[n] = (time.perf_counter(), job.cost_ms)
-            self._work(job)
-            del self._running[n]
+                self._running.pop(n, None)
+                job = self._next(n)
+                if job is None and self._is_closing:
+                    return
+                if job is None:
+                    self._resting.append(wake)
+            if job is None:
+                wake.acquire()
+                continue
+            try:
+                job.work()
+            except Exception as error:  # the edge of a thread: it must outlive whatever a job does
+                log.error("job_broke", exc_info=error)
 
-    def _work(self, job: _Job) -> None:
-        result, failure = None, None
-        try:
-            result = job.work()
-        except Exception as error:  # noqa: BLE001 - the edge of a thread: it is raised where the job is awaited
-            failure = error
-        # A loop that is closed awaits nothing any more; what is queued behind this job must still be done.
-        with suppress(RuntimeError):
-            job.loop.call_soon_threadsafe(self._settle, time.perf_counter(), job.future, result, failure)
+    def _next(self, n: int) -> _Job | None:
+        """The job that is next, taken by a thread. For the holder of the lock."""
+        if not self._waiting:
+            return None
+        job = heapq.heappop(self._waiting)
+        self._now = job.start
+        self._queued_ms[job.station] -= job.cost_ms
+        if self._queued_ms[job.station] <= 1e-6:
+            del self._queued_ms[job.station]
+        if not self._waiting:
+            self._finish = {s: t for s, t in self._finish.items() if t > self._now}
+        self._running[n] = (time.perf_counter(), job.cost_ms)
+        return job
 
-    def _settle(self, done: float, future: asyncio.Future[Any], result: Any, failure: Exception | None) -> None:
-        self.lag.was(1000 * (time.perf_counter() - done))
-        if future.cancelled():
+
+def promised() -> tuple[Callable[[Any], None], asyncio.Future[Any]]:
+    """A future of the running event loop, and what settles it from any thread, with a result or an exception."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Any] = loop.create_future()
+
+    def settle(outcome: Any) -> None:
+        if future.done():
             return
-        if failure is not None:
-            future.set_exception(failure)
+        if isinstance(outcome, Exception):
+            future.set_exception(outcome)
         else:
-            future.set_result(result)
+            future.set_result(outcome)
+
+    def settle_soon(outcome: Any) -> None:
+        with suppress(RuntimeError):  # a loop that is closed awaits nothing any more
+            loop.call_soon_threadsafe(settle, outcome)
+
+    return settle_soon, future

@@ -33,6 +33,8 @@ PAUSE_S = 3.0
 """After a pause of this length in one's own looking, the silence of others says nothing."""
 ASK_WAIT_S = 0.5
 """How long a part waits to learn whose its station is; then it is served here."""
+FORESIGHT_S = 2 * ASK_WAIT_S
+"""So long before nobody can be sure any more whose a station is, the question is put: no part waits for it then."""
 EARLIER_WAIT_S = 0.1
 """How long a part waits for what the database knows of it."""
 EARLIER_PAUSE_S = 5.0
@@ -95,7 +97,9 @@ class Ownership:
         """Until then nobody can have taken what is ours; without end while the database is away."""
         self._blind_until = -math.inf
         self._remembered = _remembered(memory)
-        self._asked: dict[str, asyncio.Future[bool]] = {}
+        self._asked: dict[str, tuple[asyncio.Future[bool], float]] = {}
+        self._foreseen: dict[str, float] = {}
+        """For which end of `_sure_until` the question was put ahead, by station."""
         self._unheard: set[asyncio.Future[bool]] = set()
         """Of these, those to which no answer came in time."""
         self._database_lock = threading.Lock()
@@ -104,7 +108,14 @@ class Ownership:
 
     def is_ours(self, station: str) -> bool:
         """Whether the station is known to be this process's; False also where that has to be asked for."""
-        return station in self._ours and self._monotonic() < self._sure_until
+        left_s = self._sure_until - self._monotonic()
+        if station not in self._ours or left_s <= 0:
+            return False
+        if left_s <= FORESIGHT_S and self._foreseen.get(station) != self._sure_until:
+            # No sign of life got through: who asks now need not keep a part waiting when the time is up.
+            self._foreseen[station] = self._sure_until
+            self._begin_asking(station)
+        return True
 
     async def owner_of(self, station: str, wait_s: float = ASK_WAIT_S) -> str | None:
         """The address of the line server to which the station belongs, None where it is this one.
@@ -214,20 +225,25 @@ class Ownership:
         """Ask the database whose the station is; without an answer in time it is taken for ours."""
         if not self._is_known(station) and len(self._ours) + len(self._others) >= STATION_LIMIT:
             raise Overloaded(f"there are {STATION_LIMIT} stations already", "send a station that exists")
-        asked = self._asked.get(station)
-        if asked is None:
-            asked = asyncio.get_running_loop().run_in_executor(self._pool, self._claim, station)
-            self._asked[station] = asked
-            asked.add_done_callback(lambda _: self._asked.pop(station, None))
+        asked, since = self._begin_asking(station)
         # A database that hangs is waited for once, and not by some parts every few seconds for as long as it hangs.
         if asked not in self._unheard:
-            await asyncio.wait([asked], timeout=wait_s)
+            await asyncio.wait([asked], timeout=max(0.0, wait_s - (self._monotonic() - since)))
         if not asked.done():
             self._unheard.add(asked)
             asked.add_done_callback(self._unheard.discard)
         if not asked.done() or not asked.result():
             self._sure_until = max(self._sure_until, self._monotonic() + TAKEOVER_S)
         self._serve_unasked(station)
+
+    def _begin_asking(self, station: str) -> tuple[asyncio.Future[bool], float]:
+        """The question whose the station is, and when it was put; one at a time."""
+        found = self._asked.get(station)
+        if found is None:
+            asked = asyncio.get_running_loop().run_in_executor(self._pool, self._claim, station)
+            found = self._asked[station] = asked, self._monotonic()
+            asked.add_done_callback(lambda _: self._asked.pop(station, None))
+        return found
 
     def _claim(self, station: str) -> bool:
         """Learn whose the station is; take it where it is nobody's. Returns whether the database said so."""
@@ -252,7 +268,8 @@ class Ownership:
         for lease in mine.values():
             self._hold(lease, None)
         foreign = {s: lease for s, lease in all_leases.items() if lease.owner not in ("", self.owner_id)}
-        for station, held in list(self._ours.items()):
+        # Copied, for the parts on other threads add stations: `list(...items())` can be interrupted, a copy can't.
+        for station, held in self._ours.copy().items():
             if station in foreign:
                 self._lose(foreign[station])
             elif held.token and station not in mine:
@@ -267,7 +284,7 @@ class Ownership:
             station: found.lease for station, found in watched.items() if now - found.moved_at >= TAKEOVER_S
         }
         # Served without a lease while the database was away; or under an address that is ours no more.
-        wanted |= {s: all_leases.get(s) for s, held in list(self._ours.items()) if not held.token}
+        wanted |= {s: all_leases.get(s) for s, held in self._ours.copy().items() if not held.token}
         wanted |= {s: lease for s, lease in mine.items() if lease.address != self.address}
         return wanted
 

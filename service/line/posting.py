@@ -1,7 +1,6 @@
-"""The hot route: a part's images in, its verdict out, as a plain ASGI application."""
+"""Parts that go through ASGI: several views at once, challenges, and whatever `open_exchange` has not taken."""
 
 import asyncio
-import functools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import replace
@@ -11,21 +10,19 @@ import orjson
 import structlog
 
 from service.line.admission import Place
-from service.line.answers import Reply, body_of
-from service.line.challenging import challenge_id, check_expected, judged
-from service.line.champions import Active
+from service.line.answers import Reply, body_of, told_as
+from service.line.challenging import challenge_id, judged
+from service.line.dispatch import promised
 from service.line.forwarding import LONGEST_S, Elsewhere, Passed, check_owner, waited_s
+from service.line.judging import Judging, left_s, presented
 from service.line.multipart import read_form
 from service.line.ownership import ASK_WAIT_S
-from service.line.pipeline import Arrival
 from service.line.recording import made_at
 from service.line.refusals import refusal
 from service.line.requests import (
     MULTIPART,
-    BodyTooLarge,
     BodyTooSlow,
     NotReady,
-    Overloaded,
     PartRequest,
     Refusal,
     WrongRequest,
@@ -34,9 +31,10 @@ from service.line.requests import (
     read_meta,
     read_query,
     read_request,
+    stopping,
+    too_large,
 )
 from service.line.server import LineServer
-from service.line.tickets import Ticket
 from storage.drain import encode
 from storage.journal import Entry
 from storage.records import Challenge
@@ -45,11 +43,6 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-BODY_WAIT_S = 10.0
-"""How long a body may take to arrive where the part has no deadline."""
-CAUTION = 2.0
-"""A part waits for a thread only if it is in time even when everything takes this many times what it takes on average.
-Of those that just fit on average, half would be late, and work on them is lost to the others."""
 BEGUN = "loupe.begun"
 """In the scope: time.perf_counter() when the request's first byte was there, where the server says so."""
 
@@ -92,12 +85,8 @@ async def _answered(line: LineServer, scope: Scope, receive: Receive, send: Send
         log.error("request_broke", exc_info=error)
         await _send(send, *refusal(error, accept), [])
     else:
-        timing = ", ".join(f"{stage};dur={ms:.2f}" for stage, ms in reply.timing_ms.items())
-        extra = [(b"server-timing", timing.encode())] if timing else []
-        if "text/plain" in accept:
-            await _send(send, 200, f"{reply.line}\n".encode(), "text/plain; charset=utf-8", extra)
-        else:
-            await _send(send, 200, body, "application/json", extra)
+        told, content_type = told_as(accept, reply, body)
+        await _send(send, 200, told, content_type, [(b"server-timing", reply.timing)] if reply.timing_ms else [])
 
 
 async def _send(send: Send, status: int, body: bytes, content_type: str, headers: list[tuple[bytes, bytes]]) -> None:
@@ -133,7 +122,7 @@ class _Request:
         if not ownership.is_ours(part.station):
             deadline = self.deadline(part)
             # Half of the time is left for the verdict, whatever the database does.
-            wait_s = ASK_WAIT_S if deadline is None else min(ASK_WAIT_S, self.left_s(deadline) / 2)
+            wait_s = ASK_WAIT_S if deadline is None else min(ASK_WAIT_S, left_s(self.line, deadline) / 2)
             await check_owner(ownership, part.station, self.headers, wait_s, body, deadline)
 
     def deadline(self, part: PartRequest) -> float | None:
@@ -148,15 +137,9 @@ class _Request:
 
         Raises NotReady, Overloaded, ClientGone.
         """
-        wait_s = LONGEST_S if owner.deadline is None else self.left_s(owner.deadline)
+        wait_s = LONGEST_S if owner.deadline is None else left_s(self.line, owner.deadline)
         body = self._chunks() if owner.body is None else owner.body
         return await self.line.forwarder.pass_on(owner, self._scope, body, self.started, wait_s)
-
-    def left_s(self, deadline: float | None) -> float:
-        """How long there is until the answer must leave."""
-        if deadline is None:
-            return BODY_WAIT_S
-        return max(0.0, deadline - self.line.dispatcher.lag.margin_s - time.perf_counter())
 
     async def body(self, wait_s: float) -> bytes:
         """The whole body.
@@ -166,7 +149,7 @@ class _Request:
         limit = int(self.line.settings.max_image_mb * 1e6)
         announced = self.headers.get("content-length", "")
         if announced.isdigit() and int(announced) > limit:
-            raise _too_large(limit)
+            raise too_large(limit)
         chunks, size = [], 0
         try:
             async with self.line.stopping.limited(wait_s):
@@ -174,10 +157,10 @@ class _Request:
                     chunks.append(chunk)
                     size += len(chunk)
                     if size > limit:
-                        raise _too_large(limit)
+                        raise too_large(limit)
         except TimeoutError as error:
             if self.line.draining:
-                raise _stopping() from error
+                raise stopping() from error
             raise BodyTooSlow(f"the body did not arrive within {wait_s:.3g} s", "send it at once and whole") from error
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
@@ -191,20 +174,10 @@ class _Request:
                 return
 
 
-def _too_large(limit: int) -> BodyTooLarge:
-    return BodyTooLarge(
-        f"the body is larger than {limit / 1e6:g} MB", "send a smaller image, or raise LOUPE_MAX_IMAGE_MB"
-    )
-
-
-def _stopping() -> NotReady:
-    return NotReady("the line server is stopping", "send the trigger again to the one that takes its place")
-
-
 async def _inspected(request: _Request, challenge: bool = False) -> tuple[Reply, bytes]:
     line = request.line
     if line.draining:
-        raise _stopping()
+        raise stopping()
     if challenge:
         request.query.setdefault("expected", "")
     if media_type_of(request.headers) == MULTIPART:
@@ -227,7 +200,10 @@ async def _challenged(request: _Request) -> tuple[Reply, bytes]:
     if loaded is None:
         raise NotReady(f"the model of product {answer['product']!r} is gone", "send the challenge again")
     if answer["result_state"] != "completed":
-        raise WrongRequest("a challenge needs all views of its part", "send them as one multipart body")
+        raise WrongRequest(
+            "a challenge needs all views of its part",
+            "send them as one multipart body: `loupe challenge send --view NAME=IMAGE` for each",
+        )
     if not answer["is_simulated"]:
         raise WrongRequest("this trigger was inspected in production already", "send the challenge under another one")
     told = await asyncio.to_thread(line.journal.find, challenge_id(reply.result_id))
@@ -270,7 +246,7 @@ async def _several_views(request: _Request, challenge: bool) -> Reply:
     deadline_ms = read_deadline(request.query)
     deadline = None if deadline_ms is None else request.started + deadline_ms / 1000
     with line.admission.enter(named or ""):
-        body = await request.body(request.left_s(deadline))
+        body = await request.body(left_s(line, deadline))
     form = await asyncio.to_thread(read_form, body, request.headers.get("content-type", ""))
     part = read_meta(form.meta, form.types)
     request.check_access(part.station)
@@ -279,52 +255,30 @@ async def _several_views(request: _Request, challenge: bool) -> Reply:
         return await _admitted(request, _as_challenge(part) if challenge else part, form.files, place)
 
 
-def _deciding(request: _Request, part: PartRequest) -> Active:
-    """What decides for the part, and may.
-
-    Raises NotReady, WrongRequest.
-    """
-    line = request.line
-    line.stations.seen(part.station, line.clock())
-    if part.product is not None and line.champions.knows(part.product):
-        line.stations.serves(part.station, part.product)
-    active = line.champions.active(part.product, part.station)
-    _check_views(part, active)
-    if part.mode == "challenge" and "expected" in request.query:
-        check_expected(request.query["expected"], active.classifier.card)
-    elif part.mode == "production":
-        line.stations.check(part.station, active.recipe, line.clock())
-    return active
-
-
 async def _admitted(request: _Request, part: PartRequest, bodies: Mapping[str, bytes] | None, place: Place) -> Reply:
     """The part's answer, before its deadline where it has one: also while its body is still arriving."""
     line = request.line
+    presented(line, part)
     try:
-        active = _deciding(request, part)
+        judging = Judging(line, part, request.query.get("expected"), request.started)
     except NotReady as refused:
         return await _answered_before(request, part, bodies, refused)
-    deadline_ms = part.deadline_ms or active.recipe.deadline_ms or line.settings.deadline_ms
-    deadline = None if deadline_ms is None else request.started + deadline_ms / 1000
-    cost_ms = active.pace.mean_ms * len(part.views)
-    _check_in_time(line, part.station, cost_ms, deadline)
     if bodies is None:
         try:
-            bodies = {part.views[0].view_id: await request.body(request.left_s(deadline))}
+            bodies = {part.views[0].view_id: await request.body(judging.left_s)}
         except BodyTooSlow:
-            if deadline is None:
+            if judging.deadline is None:
                 raise
-            return line.pipeline.deadline_without_body(_arrival(request, part, active, {}, deadline))
-        _check_in_time(line, part.station, cost_ms, deadline)  # others may have been faster with theirs
-    arrival = _arrival(request, part, active, bodies, deadline)
-    # A decision counts as late from the same moment on, whether the event loop notices that moment in time or not.
-    latest = None if deadline is None else deadline - line.dispatcher.lag.margin_s
-    ticket = Ticket(lambda: line.pipeline.deadline_reply(arrival), latest)
-    work = line.dispatcher.submit(part.station, cost_ms, functools.partial(line.pipeline.inspect, arrival, ticket))
-    place.work = work
-    if deadline is None:
-        return await work  # type: ignore[no-any-return]  # what `inspect` returns
-    return await _before(request.left_s(deadline), work, ticket)
+            return judging.without_body()
+    tell, answer = promised()
+    judging.begin(bodies, place, tell)
+    if judging.deadline is None:
+        return await answer  # type: ignore[no-any-return]  # what is told is a reply or raised
+    timer = asyncio.get_running_loop().call_later(judging.left_s, judging.expire)
+    try:
+        return await answer  # type: ignore[no-any-return]
+    finally:
+        timer.cancel()
 
 
 async def _answered_before(
@@ -332,9 +286,9 @@ async def _answered_before(
 ) -> Reply:
     """What was answered before stays answered, whatever has become of the model since; anything else is refused."""
     if bodies is None:
-        wait_s = BODY_WAIT_S if part.deadline_ms is None else request.left_s(request.started + part.deadline_ms / 1000)
+        deadline = None if part.deadline_ms is None else request.started + part.deadline_ms / 1000
         try:
-            bodies = {part.views[0].view_id: await request.body(wait_s)}
+            bodies = {part.views[0].view_id: await request.body(left_s(request.line, deadline))}
         except BodyTooSlow:
             raise refused from None
     line = request.line
@@ -342,58 +296,3 @@ async def _answered_before(
     if reply is None:
         raise refused
     return reply
-
-
-def _arrival(
-    request: _Request, part: PartRequest, active: Active, bodies: Mapping[str, bytes], deadline: float | None
-) -> Arrival:
-    return Arrival(part, active, bodies, request.line.clock(), request.started, deadline)
-
-
-def _check_views(part: PartRequest, active: Active) -> None:
-    expected = active.recipe.expected_views
-    strangers = [view.view_id for view in part.views if expected and view.view_id not in expected]
-    if strangers:
-        raise WrongRequest(
-            f"view {', '.join(strangers)} is not one that the recipe expects",
-            f"send {', '.join(expected)}, or change the recipe {active.recipe.product}@{active.recipe.station}: "
-            "`loupe recipe set … --view NAME` for each",
-        )
-
-
-def _check_in_time(line: LineServer, station: str, cost_ms: float, deadline: float | None) -> None:
-    """What would only wait until it is too late is turned away before its image is even read.
-
-    Raises Overloaded.
-    """
-    if deadline is None:
-        return
-    wait_ms = line.dispatcher.wait_ms(station, cost_ms)
-    left_ms = 1000 * (deadline - line.dispatcher.lag.margin_s - time.perf_counter())
-    if wait_ms > 0 and CAUTION * (wait_ms + cost_ms) > left_ms:
-        raise Overloaded(
-            f"a verdict would take {wait_ms + cost_ms:.0f} ms, {max(left_ms, 0):.0f} ms are left",
-            "send the trigger again later, allow more time, or add threads or a machine",
-        )
-
-
-async def _before(left_s: float, work: asyncio.Future[Reply], ticket: Ticket) -> Reply:
-    """What the thread answers, or the fail-safe when there is no more time for it."""
-    loop = asyncio.get_running_loop()
-    settled = loop.create_future()
-
-    def settle(_: object = None) -> None:
-        if not settled.done():
-            settled.set_result(None)
-
-    timer = loop.call_later(left_s, settle)
-    work.add_done_callback(settle)
-    try:
-        await settled
-    finally:
-        timer.cancel()
-    if work.done():
-        return work.result()
-    # The thread goes on and records what the line was told; its errors are its own.
-    work.add_done_callback(lambda done: done.cancelled() or done.exception())
-    return ticket.expire()

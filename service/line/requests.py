@@ -1,13 +1,16 @@
 """What a camera PC or PLC says about a part, and every way in which it can be refused before it is inspected."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl
 
 from models.preprocess import HEADERS, PIXEL_FORMATS, RAW_MEDIA_TYPE, Frame
+
+_quoted: Callable[[str], str] = json.encoder.encode_basestring_ascii
+"""Text as JSON; `json.dumps` makes an encoder for each call."""
 
 MODES = ("production", "shadow", "challenge")
 FIELD_LIMIT = 200
@@ -69,6 +72,18 @@ class WrongStation(Refusal):
     """The key is for another station."""
 
 
+def too_large(limit: int) -> BodyTooLarge:
+    """The refusal of a body of more bytes than this."""
+    return BodyTooLarge(
+        f"the body is larger than {limit / 1e6:g} MB", "send a smaller image, or raise LOUPE_MAX_IMAGE_MB"
+    )
+
+
+def stopping() -> NotReady:
+    """The refusal of everything new while the server ends."""
+    return NotReady("the line server is stopping", "send the trigger again to the one that takes its place")
+
+
 @dataclass(frozen=True, slots=True)
 class ViewRequest:
     """One image of a part, as it was announced."""
@@ -104,15 +119,21 @@ class PartRequest:
     deadline_ms: float | None
     mode: str
     views: tuple[ViewRequest, ...]
+    part_key: str = field(init=False)
+    """What all views of the part have in common."""
 
-    @property
-    def part_key(self) -> str:
-        """What all views of the part have in common."""
-        return part_key(self.station, self.trigger_epoch, self.trigger_id)
+    def __post_init__(self) -> None:
+        """Make the key, which every step asks for."""
+        object.__setattr__(self, "part_key", part_key(self.station, self.trigger_epoch, self.trigger_id))
 
     def key(self, view: ViewRequest) -> str:
-        """The idempotency key of a view."""
-        return json.dumps([self.station, self.trigger_epoch, self.trigger_id, view.view_id])
+        """The idempotency key of a view.
+
+        >>> view = ViewRequest("0", "0", "image/png")
+        >>> PartRequest("s1", "7", "", None, None, None, None, None, "production", (view,)).key(view)
+        '["s1", "", "7", "0"]'
+        """
+        return f"{self.part_key[:-1]}, {_quoted(view.view_id)}]"
 
     def watched_camera(self, view: ViewRequest) -> str:
         """The camera's name among all stations."""
@@ -120,8 +141,12 @@ class PartRequest:
 
 
 def part_key(station: str, trigger_epoch: str, trigger_id: str) -> str:
-    """Names a part whatever its views."""
-    return json.dumps([station, trigger_epoch, trigger_id])
+    """Names a part whatever its views: a JSON list.
+
+    >>> part_key("s1", "", "7")
+    '["s1", "", "7"]'
+    """
+    return f"[{_quoted(station)}, {_quoted(trigger_epoch)}, {_quoted(trigger_id)}]"
 
 
 def read_query(query: bytes) -> dict[str, str]:
@@ -129,6 +154,8 @@ def read_query(query: bytes) -> dict[str, str]:
 
     >>> read_query(b"station=s%201&trigger_id=7")
     {'station': 's 1', 'trigger_id': '7'}
+
+    Raises WrongRequest.
     """
     try:
         pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, max_num_fields=QUERY_FIELDS)

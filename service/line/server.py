@@ -24,7 +24,7 @@ from service.line.dispatch import Dispatcher
 from service.line.forwarding import Forwarder
 from service.line.loading import ModelLoader
 from service.line.ownership import BEAT_S, Ownership, owner_id
-from service.line.pipeline import LinePipeline
+from service.line.pipeline import LinePipeline, Told
 from service.line.publishing import VerdictPublisher
 from service.line.recording import alias
 from service.line.recovery import recover
@@ -42,6 +42,8 @@ from storage.images import open_image_store
 from storage.images.content import ContentStore
 from storage.journal import Journal, JournalBroken, JournalLocked
 
+DRAIN_BREATH_S = 0.004
+"""After each slice of a drain, so that parts get the processor and the interpreter: they have a takt, records don't."""
 DRAIN_INTERVAL_S = 0.5
 """Between drains records gather: a transaction and its fsyncs cost the same for one record as for many."""
 DRAIN_PAUSE_MAX_S = 5.0
@@ -72,6 +74,8 @@ class LineServer:
     metrics: LineMetrics
     registry: CollectorRegistry
     pipeline: LinePipeline
+    told: Told
+    """Hears every last word on a part."""
     admission: Admission
     dispatcher: Dispatcher
     waiters: Waiters
@@ -156,7 +160,7 @@ def running(settings: Settings) -> Iterator[LineServer]:
         journal = _open_journal(folder / "journal", int(settings.journal_reserve_mb * 1e6))
         closing.callback(journal.close)
         server = _assembled(settings, database, images, journal, access, folder, closing)
-        recover(journal)
+        recover(journal, server.told)
         baselines.restore(server.watch, folder / "baselines")
         closing.callback(baselines.save, server.watch, folder / "baselines")
         closing.callback(_release, server)
@@ -196,7 +200,7 @@ def _assembled(
     siblings = Siblings(
         folder,
         int(settings.journal_reserve_mb * 1e6),
-        lambda found, until: _drain_sibling(found, database, images, until),
+        lambda found, until: _drain_sibling(found, database, images, told, until),
     )
     ownership = Ownership(
         database,
@@ -240,6 +244,7 @@ def _assembled(
         metrics=metrics,
         registry=registry,
         pipeline=pipeline,
+        told=told,
         admission=Admission(settings.queue_limit, metrics),
         dispatcher=Dispatcher(settings.threads or max(2, os.cpu_count() or 2)),
         waiters=waiters,
@@ -300,7 +305,7 @@ def _tell_swap(server: LineServer, swap: Swap) -> None:
 
 
 def _drain(server: LineServer) -> bool:
-    moved = drain_once(server.journal, server.database, server.images)
+    moved = drain_once(server.journal, server.database, server.images, lambda: time.sleep(DRAIN_BREATH_S))
     server.metrics.journal_waiting.set(server.journal.waiting_count)
     if moved or server.journal.waiting_count == 0:
         server.metrics.drained_at.set(server.clock().timestamp())
@@ -318,9 +323,9 @@ def _open_journal(folder: Path, reserve_bytes: int) -> Journal:
         time.sleep(0.1)
 
 
-def _drain_sibling(journal: Journal, database: Database, images: ContentStore, until: float) -> None:
+def _drain_sibling(journal: Journal, database: Database, images: ContentStore, told: Told, until: float) -> None:
     """What a dead line server left: its parts that waited for views are decided, and all goes to the database."""
-    recover(journal)
+    recover(journal, told)
     while time.monotonic() < until and drain_once(journal, database, images):
         pass
 

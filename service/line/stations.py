@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -37,19 +37,13 @@ class Stations:
         self._challenges: dict[tuple[str, str], Challenge] = _kept(path)
         self._lock = threading.Lock()
 
-    def seen(self, station: str, at: datetime) -> None:
-        """A part was presented, whether it could be judged or not; used from the event loop only."""
+    def seen(self, station: str, at: datetime, product: str | None) -> None:
+        """A part was presented, of a product that has a champion where one is named; from the event loop only."""
         before = self._seen.get(station)
         if before is not None:
-            self._seen[station] = _Seen(at, before.parts + 1, before.product)
+            self._seen[station] = _Seen(at, before.parts + 1, product or before.product)
         elif len(self._seen) < LABEL_LIMIT:
-            self._seen[station] = _Seen(at, 1, None)
-
-    def serves(self, station: str, product: str) -> None:
-        """The station named this product, which has a champion."""
-        found = self._seen.get(station)
-        if found is not None and found.product != product:
-            self._seen[station] = replace(found, product=product)
+            self._seen[station] = _Seen(at, 1, product)
 
     def challenged(self, challenge: Challenge) -> None:
         """A part with a known answer was sent; of two the later one holds, of one that comes again the first.

@@ -20,7 +20,10 @@ class Ticket:
         self.digest = ""
         """SHA-256 of the image; filled in by the judging thread before it takes the key."""
         self._lock = threading.Lock()
-        self._settled, self._finished = threading.Event(), threading.Event()
+        self._is_settled = self._is_finished = False
+        self._settled: threading.Event | None = None
+        self._finished: threading.Event | None = None
+        """Made by who waits for them: hardly anybody does, and making them costs every part."""
         self._decided: Reply | None = None
         self._late: Reply | None = None
 
@@ -37,7 +40,7 @@ class Ticket:
                 self._late = self._fail_safe()
             if self._late is None:
                 self._decided = reply
-        self._settled.set()
+            self._settle()
         return self._late
 
     def expire(self) -> Reply:
@@ -45,28 +48,47 @@ class Ticket:
         with self._lock:
             if self._decided is None and self._late is None:
                 self._late = self._fail_safe()
-        self._settled.set()
+            self._settle()
         return self.reply()
 
     def finish(self) -> None:
         """The judging thread is done and has let the key go; without an answer, whoever waits shall judge anew."""
-        self._settled.set()
-        self._finished.set()
+        with self._lock:
+            self._settle()
+            self._is_finished = True
+            if self._finished is not None:
+                self._finished.set()
 
     def wait(self) -> Reply | None:
         """What the part was answered, once it is known; None when judging ended without an answer."""
-        self._settled.wait()
+        with self._lock:
+            settled = None
+            if not self._is_settled:
+                settled = self._settled = self._settled or threading.Event()
+        if settled is not None:
+            settled.wait()
         return self._late or self._decided
 
     def wait_finished(self) -> None:
         """Return when the key is free again: what stands under it is in the journal."""
-        self._finished.wait()
+        with self._lock:
+            finished = None
+            if not self._is_finished:
+                finished = self._finished = self._finished or threading.Event()
+        if finished is not None:
+            finished.wait()
 
     def reply(self) -> Reply:
         """The answer that holds."""
         held = self._late or self._decided
         assert held is not None, "asked for before it was settled"
         return held
+
+    def _settle(self) -> None:
+        """It is known what holds. For the holder of the lock."""
+        self._is_settled = True
+        if self._settled is not None:
+            self._settled.set()
 
 
 class Tickets:

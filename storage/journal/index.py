@@ -13,6 +13,7 @@ from pathlib import Path
 
 from storage.journal.entries import Answered
 from storage.journal.frames import Frame, Place
+from storage.journal.known import CAPACITY, Known
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS state (
@@ -65,6 +66,12 @@ class Index:
         self._writer.executescript(SCHEMA)
         row = self._writer.execute("SELECT seq FROM sqlite_sequence WHERE name = 'answers'").fetchone()
         self._seq = 0 if row is None else int(row[0])
+        self._known = self._learning = Known()
+        """Which keys may be here, and what will take its place; the same where there is no need for another."""
+        self._is_learned = False
+        """Whether `_known` has all of them."""
+        self._learned_to = ""
+        self._learn_again_at = CAPACITY
 
     @property
     def is_there(self) -> bool:
@@ -90,14 +97,36 @@ class Index:
                     seq += 1
                     answers.append((seq, entry.id, entry.written_at.timestamp(), entry.answer))
                     keys += [(key, seq, digest) for key, digest in entry.keys.items()]
+        for key, _, _ in keys:
+            self._know(key)
         with self._transaction():
             self._writer.executemany("INSERT INTO answers VALUES (?, ?, ?, ?)", answers)
             self._writer.executemany("INSERT INTO keys VALUES (?, ?, ?)", keys)
             self._write_state(state)
         self._seq = seq
 
+    def learn(self, limit: int) -> None:
+        """Read on, so many keys at most, until all that are here are known; anew when too many are forgotten ones."""
+        if self._is_learned and self._learning is self._known:
+            if self._known.count < self._learn_again_at:
+                return
+            self._learning, self._learned_to = Known(), ""
+        found = self._writer.execute(
+            "SELECT DISTINCT key FROM keys WHERE key > ? ORDER BY key LIMIT ?", (self._learned_to, limit)
+        ).fetchall()
+        for (key,) in found:
+            self._learning.add(key)
+        if len(found) == limit:
+            self._learned_to = found[-1][0]
+            return
+        # Whoever asks the old one just now misses nothing: until here it has got every key too.
+        self._known, self._is_learned = self._learning, True
+        self._learn_again_at = max(CAPACITY, 2 * self._known.count)
+
     def answered(self, key: str, since: datetime) -> Answered | None:
         """The newest answer under a key, no older than `since`."""
+        if self._is_learned and key not in self._known:
+            return None
         with self._reading() as reader:
             row = reader.execute(
                 "SELECT a.id, k.digest, a.answer FROM keys k JOIN answers a ON a.seq = k.seq"
@@ -135,6 +164,11 @@ class Index:
         while not self._idle.empty():
             self._idle.get().close()
         self._writer.close()
+
+    def _know(self, key: str) -> None:
+        self._known.add(key)
+        if self._learning is not self._known:
+            self._learning.add(key)
 
     def _write_state(self, state: State) -> None:
         self._writer.execute(

@@ -36,6 +36,8 @@ MEMORY_BYTES = 32 << 20
 """Entries that wait are kept in memory up to this size."""
 INDEX_MAX = 2000
 """Frames that are indexed in one transaction."""
+LEARN_MAX = 5000
+"""Keys of the index that one `tidy` reads into memory."""
 PRUNE_MAX = 2000
 """Answers that one `tidy` forgets."""
 SPARES_AT_START = 2
@@ -216,6 +218,7 @@ class Journal:
                 self._check()
                 self._index.prune(now - window, PRUNE_MAX)  # before the rest: it makes room for what comes
                 self._save()
+                self._index.learn(LEARN_MAX)
             except (OSError, sqlite3.Error) as error:
                 raise JournalBroken(self.folder, str(error)) from error
             finally:

@@ -21,6 +21,8 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 BLOCK = 4096
 BUFFERS_MAX = 1000
 """Below Linux' IOV_MAX of 1024."""
+CIRCULATING = 2
+"""Files above the reserve that stay: else one would be made for each that is begun, and one deleted when drained."""
 DROP_MAX = 32
 """Files that one `recycle` deletes at most."""
 
@@ -309,7 +311,7 @@ class Segments:
         with suppress(OSError):
             if path.stat().st_size == self._segment_bytes and path.is_file():
                 with self._lock:
-                    if len(self._spares) + (self._next is not None) < self._spares_wanted:
+                    if len(self._spares) + (self._next is not None) < self._spares_wanted + CIRCULATING:
                         self._spares.append(path)
                         return False
             path.unlink(missing_ok=True)

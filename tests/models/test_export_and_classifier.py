@@ -81,6 +81,12 @@ def test_one_file_without_side_files(model_file: Path) -> None:
     onnx.checker.check_model(onnx.load(model_file))
 
 
+def test_the_file_says_nothing_of_where_it_was_made(model_file: Path) -> None:
+    """Else the same weights would be another model on another machine."""
+    content = model_file.read_bytes()
+    assert not any(trace in content for trace in (b".py", b"site-packages", str(Path.cwd()).encode()))
+
+
 def test_batch_size_is_free_and_does_not_change_scores(model_file: Path) -> None:
     classifier = Classifier(model_file)
     together = classifier.predict(SAMPLES).class_probability

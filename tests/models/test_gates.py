@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from models.card import ClassInfo, ModelCard, OperatingPoint
-from models.gates import GATES, GateInput, Held
+from models.gates import GATES, UNMEASURED, GateInput, Held
 from models.preprocess import Geometry
 
 POINT = OperatingPoint(0.2, 0.8, 0.05, 0.04, 0.1, 80, 200)
@@ -31,6 +31,13 @@ def test_a_good_model_passes_every_gate(name: str) -> None:
 def test_no_gate_breaks_on_one_kind_of_part(name: str) -> None:
     one_kind = replace(model(1.0), is_defect=np.zeros(60, bool))
     assert GATES[name](one_kind, one_kind).reason
+
+
+def test_a_model_measured_nowhere_never_passes_all() -> None:
+    nobody = GateInput(np.zeros(0), np.zeros(0, bool), np.zeros(0), CARD)
+    failed = [result for gate in UNMEASURED if not (result := gate(nobody, model(4.0))).passed]
+    assert [result.name for result in failed] == ["measured_on_test_parts"]
+    assert "loupe import" in failed[0].reason
 
 
 def test_guessing_is_not_better_than_chance() -> None:

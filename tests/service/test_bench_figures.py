@@ -15,7 +15,7 @@ from scipy.stats import binom
 from service.bench.children import Child, ChildBroken
 from service.bench.intervals import median_interval
 from service.bench.parts import NoImages, folder_parts, write_parts
-from service.bench.resources import cpu_s, divide_cores, family, family_cpu_s, family_memory, on_cores
+from service.bench.resources import cpu_s, divide_cores, family, family_cpu_s, family_memory, on_cores, used_cpu_s
 from tests.service.painted import painted
 
 BURN = "import time\nend = time.process_time() + {s}\nwhile time.process_time() < end: pass\nprint(flush=True)\ninput()"
@@ -74,9 +74,27 @@ def test_children_count_for_their_parent() -> None:
     with python(program) as process:
         said(process)
         assert len(family(process.pid)) == 2
-        assert family_cpu_s(process.pid) >= cpu_s(process.pid) + 0.3
+        assert sum(family_cpu_s(process.pid).values()) >= cpu_s(process.pid) + 0.3
         memory = family_memory(process.pid)
         assert 5 < memory.now_mb <= memory.peak_mb + 1e-9
+
+
+def test_a_child_that_ends_takes_nothing_off() -> None:
+    program = (
+        f"import subprocess, sys\nchild = subprocess.Popen([sys.executable, '-c', {BURN.format(s=0.4)!r}], stdin=-1)\n"
+        "input()\nchild.communicate(b'\\n')\nprint('ended', flush=True)\n" + BURN.format(s=0.2)
+    )
+    with python(program) as process:
+        said(process)
+        before = family_cpu_s(process.pid)
+        assert len(before) == 2
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert [said(process), said(process)] == ["ended\n", "\n"]
+        assert len(family(process.pid)) == 1
+        # The child's 0.4 s, all of them before, would make this negative.
+        assert 0.1 < used_cpu_s(process.pid, before) < 0.4
 
 
 def test_processes_started_on_cores_stay_there() -> None:
@@ -101,7 +119,7 @@ def test_a_child_that_dies_is_told(capfd: pytest.CaptureFixture[str]) -> None:
         Child("service.bench.limit", "/no/model", "/no/parts") as child,
         pytest.raises(ChildBroken, match="exit code 1"),
     ):
-        child.ask({"seconds": 0.1, "threads": 1})
+        child.ask({"kind": "whole", "seconds": 0.1, "threads": 1})
     assert "ModelFileError" in capfd.readouterr().err
 
 

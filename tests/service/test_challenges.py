@@ -24,9 +24,10 @@ from service.commands.challenges import WrongReport
 from service.line.app import create_app
 from service.line.protocol import LineHost, line_config
 from service.line.server import LineServer, running
-from service.line_client import LineRefused, LineUnreachable, open_client, post_image
+from service.line_client import LineRefused, LineUnreachable, PostedView, open_client, post_part
 from service.settings import PREFIX, Settings, load_settings
-from service.study import NothingKnown, SeveralViews, UnknownOk
+from service.study import MoreViewsExpected
+from service.study_items import NothingKnown, UnknownOk, view_and_part
 from service.wiring import Stores, open_stores
 from storage import inspections, keys, labels
 from storage.database import DatabaseUnavailable
@@ -129,6 +130,24 @@ def sent(served: Served, path: Path, expected: str, *arguments: str) -> Result:
     return loupe("send", path, "--expected", expected, "--station", "s1", "--url", served.url, *arguments)
 
 
+def sent_views(served: Served, views: dict[str, Path], expected: str, *arguments: str) -> Result:
+    named = [word for name, path in views.items() for word in ("--view", f"{name}={path}")]
+    return loupe("send", *named, "--expected", expected, "--station", "s1", "--url", served.url, *arguments)
+
+
+def expect_views(served: Served, *views: str) -> None:
+    version = change_recipe(served.stores, expected_views=views).version
+    wait_until(lambda: served.server.champions.active(None, "s1").recipe.version == version)
+
+
+def add_parts(folder: Path, levels: dict[str, int]) -> None:
+    """Images by their path under the folder."""
+    for seed, (name, level) in enumerate(levels.items()):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encoded(level, seed))
+
+
 def judged(path: Path, inspector: str, class_name: str, occasion: int = 0, *, unsure: bool = False) -> Label:
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     return Label(
@@ -204,14 +223,14 @@ def test_key_travels_with_the_part(served: Served, known: Path) -> None:
 
 
 def test_part_is_sent_again_until_the_server_is_ready(bare: Served, known: Path, tmp_path: Path) -> None:
-    image = (known / GOOD).read_bytes()
+    views = [PostedView((known / GOOD).read_bytes(), "image/png")]
     query = {"station": "s1", "trigger_id": "1"}
     with open_client(bare.url, None) as http:
         with pytest.raises(LineRefused) as refused:
-            post_image(http, "/v1/inspections", image, "image/png", query)
+            post_part(http, "/v1/inspections", views, query)
         assert refused.value.status == 503
         with ThreadPoolExecutor(1) as pool:
-            patient = pool.submit(post_image, http, "/v1/inspections", image, "image/png", query, [0.05] * 400)
+            patient = pool.submit(post_part, http, "/v1/inspections", views, query, [0.05] * 400)
             add_champion(bare.stores, tmp_path)
             assert patient.result()["disposition"] == "pass"
 
@@ -223,6 +242,49 @@ def test_what_can_not_be_sent_is_told(tmp_path: Path, known: Path) -> None:
     assert isinstance(loupe("send", known / GOOD, *nothing).exception, LineUnreachable)
     assert isinstance(loupe("send", tmp_path / "text.png", *nothing).exception, UnreadableImage)
     assert loupe("send", tmp_path / "nothing.png", *nothing).exit_code == 2
+
+
+def test_part_of_several_views_is_sent_at_once_and_judged_by_its_worst(served: Served, known: Path) -> None:
+    expect_views(served, "top", "side")
+    views = {"top": known / GOOD, "side": known / FOUND}
+    found = sent_views(served, views, "scratch")
+    assert (found.exit_code, found.stdout) == (0, "passed: reject (7)\n"), found.output
+    missed = sent_views(served, {**views, "side": known / MISSED}, "not_ok", "--json")
+    assert (missed.exit_code, json.loads(missed.stdout)["passed"]) == (1, False)
+    assert {view["view_id"] for view in json.loads(missed.stdout)["inspection"]["views"]} == {"top", "side"}
+    alone = sent_views(served, {"top": known / FOUND}, "scratch").exception
+    assert isinstance(alone, LineRefused)
+    strange = sent_views(served, {**views, "back": known / GOOD}, "scratch").exception
+    assert isinstance(strange, LineRefused)
+    assert "send top, side" in strange.remedy
+
+
+def test_view_with_a_name_that_is_not_plain_arrives_under_it(served: Served, known: Path) -> None:
+    said = sent_views(served, {"Öffnung 1": known / GOOD, "b": known / FOUND}, "scratch", "--json")
+    assert {view["view_id"] for view in json.loads(said.stdout)["inspection"]["views"]} == {"Öffnung 1", "b"}
+
+
+@pytest.mark.usefixtures("stores")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("--view", "top"),
+        ("--view", "top="),
+        ("--view", f"={GOOD}"),
+        ("--view", "top=nothing.png"),
+        ("--view", f"top={GOOD}", "--view", f"top={FOUND}"),
+        (GOOD, "--view", f"top={GOOD}"),
+        (GOOD, "--view", "top", "--view", "side"),
+    ],
+)
+def test_views_that_can_not_be_told_apart_are_wrong_usage(
+    known: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(known)
+    said = loupe("send", *arguments, "--expected", "ok", "--station", "s1", "--url", "http://127.0.0.1:9")
+    assert said.exit_code == 2
+    assert "NAME=IMAGE" in said.stderr
 
 
 # --- the study ------------------------------------------------------------------------------------
@@ -335,16 +397,80 @@ def test_what_has_no_known_answer_is_left_out_and_told(served: Served, known: Pa
 
 
 def test_recipe_that_waits_for_more_views_can_not_be_studied(served: Served, known: Path) -> None:
-    version = change_recipe(served.stores, expected_views=("top", "side")).version
-    wait_until(lambda: served.server.champions.active(None, "s1").recipe.version == version)
+    expect_views(served, "top", "side")
     arguments = ("study", known, "--station", "s1", "--url", served.url)
-    assert isinstance(loupe(*arguments, "--view", "top").exception, SeveralViews)
+    assert isinstance(loupe(*arguments, "--view", "top").exception, MoreViewsExpected)
     assert isinstance(loupe(*arguments).exception, LineRefused)
 
 
+def test_parts_of_several_views_are_studied_as_parts(served: Served, tmp_path: Path) -> None:
+    expect_views(served, "top", "side")
+    folder = tmp_path / "parts"
+    parts = {"good/1": (DARK, DARK), "good/2": (DARK, MIDDLE), "scratch/3": (DARK, BRIGHT), "scratch/4": (DARK, DARK)}
+    add_parts(folder, {f"{part}/{view}.png": level for part, pair in parts.items()
+                       for view, level in zip(("top", "side"), pair, strict=True)})  # fmt: skip
+    both = [
+        judged(folder / f"scratch/3/{view}.png", "ada", name) for view, name in (("top", "good"), ("side", "scratch"))
+    ]
+    add_labels(served.stores, *both, judged(folder / "good/1/top.png", "ada", "scratch"))
+    found = studied(served, folder, "--repeats", "2", "--view", "top", "--view", "side")
+    loupe_, ada = found["inspectors"]
+    assert (found["views"], found["images"], found["parts"], found["looks"]) == (["top", "side"], 8, 4, 8)
+    assert (loupe_["effectiveness"]["hits"], loupe_["miss"]["hits"], loupe_["false_alarm"]["hits"]) == (2, 1, 1)
+    assert (ada["parts"], ada["effectiveness"]["hits"]) == (1, 1), "only of part 3 did ada label both views"
+    assert [(one["path"], one["said"]) for one in found["wrong"]] == [
+        ("scratch/4", ["ok", "ok"]),
+        ("good/2", ["recheck", "recheck"]),
+    ]
+    posted = served.recorded()
+    assert {len(one.views) for one in posted} == {2}
+    assert {one.mode for one in posted} == {"challenge"}
+    assert len(posted) == 8
+
+
+def test_part_without_all_its_views_is_left_out_and_told(served: Served, tmp_path: Path) -> None:
+    levels = {"1_top": DARK, "1_side": BRIGHT, "2_top": DARK, "3_top": DARK, "3-top": DARK, "3_side": DARK,
+              "4_back": DARK, "5_top": DARK, "5_side": DARK, "6_top": DARK, "6_side": DARK}  # fmt: skip
+    add_parts(tmp_path / "parts", {f"{name}.png": level for name, level in levels.items()})
+    labelled = {**dict.fromkeys(levels, "good"), "1_side": "scratch", "5_side": ""}
+    serial = {"6_top": "five", "6_side": "five"}
+    rows = [f"{name}.png,{label},{serial.get(name, '')}" for name, label in labelled.items()]
+    (tmp_path / "parts" / "labels.csv").write_text("\n".join(["path,label,part_id", *rows]) + "\n")
+    found = studied(served, tmp_path / "parts", "--repeats", "1", "--view", "top", "--view", "side")
+    assert (found["parts"], found["good_parts"], found["defective_parts"]) == (2, 1, 1)
+    assert {(one["where"], one["what"]) for one in found["left_out"]} == {
+        ("part 2", "has no image of view side: left out"),
+        ("part 3", "has several images of view top: left out"),
+        ("4_back.png", "names none of the views top, side: left out"),
+        ("5_side.png", "has no label, but other views of its part have: left out"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("scratch/4711/top.png", ("top", "scratch/4711")),
+        ("scratch/TOP/4711.png", ("top", "scratch/4711")),
+        ("top_4711.png", ("top", "4711")),
+        ("scratch/top_4711.png", ("top", "scratch/4711")),
+        ("4711-left_top.png", ("left_top", "4711")),
+        ("4711_top_2.png", ("top", "4711_2")),
+        ("side/4711_top.png", ("top", "side/4711")),
+        ("top.png", ("top", ".")),
+        ("4711_desktop.png", None),
+        ("stop/4711.png", None),
+    ],
+)
+def test_view_is_the_last_word_of_the_path_that_is_one(name: str, shown: tuple[str, str] | None) -> None:
+    assert view_and_part(name, ["top", "left_top", "side"]) == shown
+
+
+def test_view_that_is_named_twice_is_wrong_usage(known: Path) -> None:
+    assert loupe("study", known, "--station", "s1", "--view", "top", "--view", "top").exit_code == 2
+
+
 def test_view_is_named_where_the_recipe_expects_one(served: Served, known: Path) -> None:
-    version = change_recipe(served.stores, expected_views=("top",)).version
-    wait_until(lambda: served.server.champions.active(None, "s1").recipe.version == version)
+    expect_views(served, "top")
     assert studied(served, known, "--repeats", "1", "--view", "top")["looks"] == 5
     assert sent(served, known / GOOD, "ok", "--view", "top").exit_code == 0
 
@@ -360,10 +486,22 @@ def test_page_needs_nothing_else_and_says_what_was_found(served: Served, known: 
     assert not re.search(r"https?:|<script|<link|<img|src=|url\(|@import", page)
     assert "&lt;b&gt;ada&lt;/b&gt;" in page
     assert "<b>" not in page
-    assert "33.3 % (0.8–90.6) of 3, unacceptable" in page
+    assert "0.8–90.6 %, 3 parts" in page
     assert MISSED in page
-    assert "33.3 % (0.8–90.6) of 3, unacceptable" in said.stdout
+    assert "33.3 % (0.8–90.6) of 3 parts, unacceptable" in said.stdout
     assert not list(tmp_path.glob("*.part"))
+
+
+def test_page_says_what_is_missing(served: Served, known: Path, tmp_path: Path) -> None:
+    (known / "labels.csv").write_text(f"path,label\n{FOUND},scratch\n")
+    (known / "text.png").write_text("no image")
+    with (known / "labels.csv").open("a") as file:
+        file.write("text.png,scratch\n")
+    said = loupe("study", known, "--station", "s1", "--url", served.url, "--out", tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    for hint in ("no part is good", "Nobody has labelled these images", "None: Loupe was right every time", "text.png"):
+        assert hint in page
+    assert "no part is good" in said.stderr
 
 
 def test_table_has_a_row_an_inspector(served: Served, known: Path, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,11 @@ from typer.testing import CliRunner, Result
 from labeling.label_book import WrongLabelBook
 from models.batching import open_classifier
 from models.classifier import Classifier
+from models.convention import CannotWrap
 from models.promotion import GatesFailed
-from models.wrap import CannotWrap
 from service.commands import champions, data, model_files
 from service.commands.model_files import WrongOption
+from service.given_images import WrongImages
 from service.settings import load_settings
 from service.wiring import Stores, open_stores
 from storage import datasets, labels
@@ -193,6 +194,61 @@ def test_unlabelled_images_serve_as_golden_parts_only(loupe: Loupe, net: Path, i
     assert found["golden_parts"] == 6
 
 
+def spoil(paths: Iterable[Path]) -> None:
+    """Files that begin as images and can't be decoded: each looks like another part."""
+    for path in paths:
+        path.write_bytes(b"\x89PNG\r\n\x1a\n" + path.name.encode())
+
+
+def test_what_images_can_not_do_is_said_before_they_are_judged(loupe: Loupe, net: Path, images: Path) -> None:
+    images.write_text("\n".join(images.read_text().splitlines()[:14]))
+    said = "1 defective, 12 good, at least 5 of each are needed; --pass and --reject hold"
+    judged = loupe(*arguments(net, "--images", images))
+    assert judged.stderr.count(said) == 1, "nothing is said twice"
+    spoil(images.parent.glob("*.png"))
+    unjudged = loupe(*arguments(net, "--images", images))
+    assert isinstance(unjudged.exception, WrongImages)
+    assert said in unjudged.stderr
+    assert "product plate has no frozen test parts" in unjudged.stderr
+
+
+def test_labels_that_no_class_has_count_as_none(loupe: Loupe, net: Path, images: Path) -> None:
+    with images.open("w", newline="") as file:
+        csv.writer(file).writerows([("path", "label"), ("ok_000.png", "OK"), ("scratch_000.png", "NG")])
+    result = loupe(*arguments(net, "--images", images))
+    assert result.exit_code == 0, result.exception
+    assert "no label is a class of the model (NG, OK)" in result.stderr
+    assert "no image is labelled" in result.stderr
+
+
+def test_test_parts_among_the_images_make_no_thresholds(loupe: Loupe, net: Path, tmp_path: Path) -> None:
+    painted(tmp_path / "own" / "ok", 6, "ok", 80)
+    painted(tmp_path / "own" / "scratch", 6, "scratch", 180)
+    loupe.json("import", tmp_path / "own", "--product", "plate", "--ok", "ok", "--test-share", "0.5")
+    result = loupe(*arguments(net, "--images", tmp_path / "own"))
+    assert "3 defective, 3 good" in result.stderr
+    assert "left out as frozen test parts: 6" in result.stderr
+    assert "has no frozen test parts" not in result.stderr
+
+
+def test_images_that_can_not_be_decoded_may_leave_too_few(loupe: Loupe, net: Path, images: Path) -> None:
+    spoil(images.parent.glob("ok_00[0-7].png"))
+    result = loupe(*arguments(net, "--images", images))
+    assert result.exit_code == 0, result.exception
+    assert "12 defective, 4 good" in result.stderr
+
+
+def test_a_second_products_champion_makes_requests_name_theirs(loupe: Loupe, net: Path) -> None:
+    found = loupe.json(*arguments(net))
+    forced = ("--force", "--reason", "bought")
+    assert "?product=" not in loupe("promote", found["model"], *forced).output
+    other = loupe.json("model", "import", net, "--product", "lid", "--classes", "ok,scratch", "--ok", "ok")
+    result = loupe("promote", other["model"], *forced, "--json")
+    assert json.loads(result.stdout)["champion"] == other["model"]
+    assert "2 products have a champion (lid, plate)" in result.stderr
+    assert "?product=lid" in result.stderr
+
+
 def test_unreadable_images_are_named_and_left_out(loupe: Loupe, net: Path, images: Path) -> None:
     (images.parent / "ok_000.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     found = loupe.json(*arguments(net, "--images", images))
@@ -253,5 +309,5 @@ def test_labels_that_are_no_classes_of_the_model_are_refused(loupe: Loupe, net: 
     text = images.read_text().replace("scratch\n", "crack\n").replace("scratch\r\n", "crack\r\n")
     images.write_text(text)
     result = loupe(*arguments(net, "--images", images))
-    assert isinstance(result.exception, WrongOption)
+    assert isinstance(result.exception, WrongImages)
     assert "crack" in str(result.exception)

@@ -1,6 +1,13 @@
 """Recipes and keys, as the command line writes them."""
 
+import contextlib
 import json
+import os
+import pty
+import re
+import subprocess
+import sys
+import termios
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +18,8 @@ from typer.testing import CliRunner, Result
 
 from service.cli import app
 from service.commands.keys import KeyUnknown, NoStationName
-from service.commands.recipes import RecipeUnknown
-from service.recipe_files import WrongRecipeFile
+from service.commands.recipes import RecipeUnknown, VersionUnknown
+from service.recipe_files import CONTENT, WrongRecipeFile
 from service.recipe_rules import WrongRecipe
 from service.settings import PREFIX, Settings, load_settings
 from service.wiring import Stores, open_stores
@@ -22,6 +29,8 @@ from storage.keys import secret_hash
 from storage.records import ImageClass, LabelBook
 from tests.service.line.stocked import MADE_AT, PRODUCT, add_champion
 from tests.tiny_model import CLASSES
+
+REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -101,6 +110,38 @@ def test_recipe_that_can_not_hold_is_refused_and_not_stored(
         assert model_store.newest_recipes(connection)[product, "*"].version == 1
 
 
+@pytest.mark.parametrize(
+    ("wrong", "valid"),
+    [
+        (("--fail-safe", "pass"), "recheck or reject"),
+        (("--on-optics-alarm", "ignore"), "not_decidable or continue"),
+        (("--disposition", "scratch=pass"), "reject, rework or recheck"),
+        (("--disposition", "scratch"), "CLASS=reject|rework|recheck"),
+        (("--disposition", "good=reject"), "dent, scratch"),
+        (("--deadline-ms", "-1"), "above 0 and below 10000000"),
+        (("--challenge-every-h", "-1"), "above 0"),
+        (("--operating-point", "strict"), "standard"),
+        (("--view", " top"), "without a space at either end"),
+    ],
+)
+def test_remedy_names_what_would_be_right(product: str, wrong: tuple[str, str], valid: str) -> None:
+    refused = loupe("recipe", "set", product, *wrong).exception
+    assert isinstance(refused, WrongRecipe)
+    assert valid in refused.remedy
+
+
+def test_recipe_or_product_that_is_not_there_is_answered_with_those_that_are(product: str) -> None:
+    no_product = loupe("recipe", "set", "unheard", "--deadline-ms", "80").exception
+    assert isinstance(no_product, WrongRecipe)
+    assert product in no_product.remedy
+    no_recipe = loupe("recipe", "check", product, "--station", "s9").exception
+    assert isinstance(no_recipe, RecipeUnknown)
+    assert f"{product}@*" in no_recipe.remedy
+    no_version = loupe("recipe", "rollback", product, "--version", "9").exception
+    assert isinstance(no_version, VersionUnknown)
+    assert "from 1 to 1" in no_version.remedy
+
+
 @pytest.mark.parametrize("share", ["-0.1", "1.1", "all"])
 def test_share_outside_of_0_to_1_is_wrong_usage(product: str, share: str) -> None:
     assert loupe("recipe", "set", product, "--keep-ok-share", share).exit_code == 2
@@ -150,7 +191,7 @@ def test_rollback_is_a_new_version_with_the_former_content(stores: Stores, produ
     assert (said["version"], said["deadline_ms"], said["expected_views"]) == (4, 80.0, ["top"])
     with stores.database.read() as connection:
         assert [r.version for r in model_store.recipe_history(connection, product, "*")] == [4, 3, 2, 1]
-    assert isinstance(loupe("recipe", "rollback", product, "--version", "9").exception, RecipeUnknown)
+    assert isinstance(loupe("recipe", "rollback", product, "--version", "9").exception, VersionUnknown)
 
 
 def test_rollback_to_what_no_longer_holds_is_refused(stores: Stores, product: str) -> None:
@@ -193,6 +234,61 @@ def test_show_can_be_narrowed(product: str) -> None:
     assert own["expected_views"] == ["top"]
     assert product in loupe("recipe", "show").output
     assert isinstance(loupe("recipe", "show", "unheard").exception, RecipeUnknown)
+
+
+def test_one_recipe_is_shown_field_by_field(product: str) -> None:
+    recipe(product, "--deadline-ms", "80", "--view", "top", "--view", "side", "--disposition", "scratch=rework")
+    shown = loupe("recipe", "show").output
+    for name, value in (
+        ("deadline_ms", "80"),
+        ("expected_views", "top, side"),
+        ("class_disposition", "scratch=rework"),
+    ):
+        assert re.search(rf"{name} +│ {value} ", shown)
+    assert [name for name in CONTENT if name not in shown] == []
+
+
+def test_several_recipes_are_shown_by_what_sets_them_apart(product: str) -> None:
+    recipe(product, "--station", "s1", "--deadline-ms", "80", "--fail-safe", "reject")
+    shown = loupe("recipe", "show").output
+    assert re.search(rf"{product} +│ \* +│ 1 +│ nothing ", shown)
+    assert re.search(rf"{product} +│ s1 +│ 1 +│ fail_safe reject; deadline_ms 80 ", shown)
+
+
+@pytest.mark.usefixtures("stores")
+def test_where_there_is_no_recipe_the_way_to_one_is_shown() -> None:
+    assert "loupe promote" in loupe("recipe", "show").output
+
+
+def test_recipes_fit_a_terminal_of_80_columns(product: str, tmp_path: Path) -> None:
+    everything = ("--deadline-ms", "80", "--disposition", "scratch=rework", "--disposition", "dent=recheck",
+                  "--challenge-every-h", "12", "--keep-ok-share", "0.25", "--fail-safe", "reject")  # fmt: skip
+    views = [word for view in ("top left", "top right", "bottom left", "bottom right") for word in ("--view", view)]
+    recipe(product, *everything, *views)
+    recipe(product, "--station", "line-3-station-12", "--on-optics-alarm", "continue")
+    for chosen in ((), (product, "--station", "*")):
+        lines = on_terminal(80, "recipe", "show", *chosen)
+        assert max(map(len, lines)) <= 80
+        assert not any("…" in line for line in lines), "nothing is cut"
+
+
+def on_terminal(width: int, *arguments: str) -> list[str]:
+    """What the command writes to a terminal of so many columns, line by line and without its colours."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (50, width))
+    command = [sys.executable, "-m", "service.cli", *arguments]
+    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    process = subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, env={**environment, "PYTHONPATH": str(REPOSITORY)}
+    )
+    os.close(theirs)
+    said = b""
+    with contextlib.suppress(OSError):  # Linux ends a terminal nobody holds any more with EIO
+        while piece := os.read(ours, 65536):
+            said += piece
+    os.close(ours)
+    assert process.wait(20) == 0, said.decode()
+    return re.sub(r"\x1b\[[0-9;]*m", "", said.decode()).splitlines()
 
 
 def test_what_was_exported_is_imported_without_a_change(stores: Stores, product: str, tmp_path: Path) -> None:

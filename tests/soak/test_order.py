@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import sqlite3
@@ -106,6 +107,8 @@ def is_sync(call: Call, path: str) -> bool:
 @pytest.fixture
 def traced(tmp_path: Path) -> Iterator[tuple[LineProcess, Path]]:
     if shutil.which("strace") is None:
+        if "strace" in os.environ.get("LOUPE_TEST_REQUIRE", ""):
+            pytest.fail("strace is required and not installed")
         pytest.skip("strace is not installed")
     trace = tmp_path / "trace"
     with line_process(tmp_path, LOUPE_JOURNAL_RESERVE_MB="2") as line:

@@ -13,8 +13,6 @@ from tests.service.line.stocked import BRIGHT, DARK, picture
 
 JPEG = "image/jpeg"
 PAIRS = 10
-CORES_FOR_BOTH = 4
-"""With fewer, load generator and server take each other's time, and how long an answer takes says little."""
 
 
 def length(name: str, default: float) -> float:

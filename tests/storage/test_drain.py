@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 
 from storage import challenges, happenings, inspections, outcomes, tables
 from storage.database import Database, DatabaseUnavailable, ensure_schema, open_database
-from storage.drain import BATCH, decode, drain_once, encode
+from storage.drain import BATCH, SLICE, decode, drain_once, encode
 from storage.images import open_image_store
 from storage.images.content import ContentStore, ImageStoreUnavailable
 from storage.journal import Entry, Journal
@@ -152,6 +152,20 @@ def test_dying_between_the_commit_and_the_journal_doubles_nothing(
     assert journal.waiting_count == 0
     assert_all_there_once(database, images)
     journal.close()
+
+
+def test_a_drain_pauses_after_every_slice_and_moves_all(
+    journal: Journal, database: Database, images: ContentStore
+) -> None:
+    count, pauses = 3 * SLICE + 1, list[int]()
+    for n in range(count):
+        append(journal, samples.inspection(f"r{n:03}"), {})
+    assert drain_once(journal, database, images, lambda: pauses.append(journal.waiting_count)) == count
+    assert len(pauses) >= 2 * 3, "three while they are decoded, as many while they are stored"
+    assert set(pauses) == {count}, "the journal lets go of nothing before all is stored"
+    assert journal.waiting_count == 0
+    with database.read() as connection:
+        assert len(inspections.latest(connection, 1000)) == count
 
 
 def test_a_database_that_is_away_loses_nothing(journal: Journal, database: Database, images: ContentStore) -> None:

@@ -1,6 +1,5 @@
 """The pages in a real browser, served by the console as its own process."""
 
-import importlib.util
 import os
 import socket
 import subprocess
@@ -18,6 +17,7 @@ from service.settings import load_settings
 from service.wiring import Stores, now, open_stores
 from storage import labels
 from storage.records import Inspection, Label
+from tests.browsing import CHROMIUM, SWITCHES
 from tests.service.console.filled_store import (
     MODELS,
     PRODUCT,
@@ -29,26 +29,9 @@ from tests.service.console.filled_store import (
     pictures_of,
 )
 
-CHROMIUM = Path("/usr/bin/chromium")
-MISSING = [] if CHROMIUM.exists() else [str(CHROMIUM)]
-MISSING += [] if importlib.util.find_spec("playwright") else ["playwright"]
-if MISSING:
-    said = f"needs {' and '.join(MISSING)}"
-    if "browser" in os.environ.get("LOUPE_TEST_REQUIRE", ""):
-        pytest.fail(f"LOUPE_TEST_REQUIRE names browser, but this {said}", pytrace=False)
-    pytest.skip(said, allow_module_level=True)
+from playwright.sync_api import Browser, Page, expect, sync_playwright  # isort: skip
 
-from playwright.sync_api import Browser, Page, expect, sync_playwright  # noqa: E402 - only where it is installed
 
-SWITCHES = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 START_S = 20.0
 WAIT_MS = 5000
 

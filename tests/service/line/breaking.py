@@ -4,7 +4,7 @@ import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from starlette.testclient import TestClient
+from httpx2 import Client
 
 from tests.service.line.posting import server_of
 from tests.service.line.stocked import wait_until
@@ -13,7 +13,7 @@ LARGEST_FILE_BYTES = 4 << 20
 """Below the size of a segment, above that of everything else that a test writes."""
 
 
-def break_journal(http: TestClient) -> Callable[[], None]:
+def break_journal(http: Client) -> Callable[[], None]:
     """No record can be written from now on, until what this returns is called."""
     journal = server_of(http).journal
     segments, away = journal.folder / "segments", journal.folder / "away"
@@ -30,7 +30,7 @@ def break_journal(http: TestClient) -> Callable[[], None]:
 
 
 @contextmanager
-def stalled_disk(http: TestClient) -> Iterator[None]:
+def stalled_disk(http: Client) -> Iterator[None]:
     """Within this block no record reaches the disk; behind it all do."""
     with server_of(http).journal._writing:
         yield

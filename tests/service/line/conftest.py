@@ -1,19 +1,21 @@
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from httpx2 import Client
 from starlette.testclient import TestClient
 
 from service.line.app import create_app
 from service.line.server import running
 from service.settings import Settings, load_settings
 from service.wiring import Stores, open_stores
+from tests.service.line.hosted import hosted
 from tests.service.line.stocked import add_champion, wait_until
 
-OpenLine = Callable[..., AbstractContextManager[TestClient]]
+OpenLine = Callable[..., AbstractContextManager[Client]]
 
 
 @pytest.fixture(scope="session")
@@ -38,14 +40,20 @@ def stores(settings: Settings) -> Iterator[Stores]:
 
 @pytest.fixture
 def open_line(settings: Settings, tmp_path: Path) -> OpenLine:
-    """Opens the app on the test's data folder; `ready`: waits for a champion."""
+    """Opens a line server on the test's data folder. ready: waits for a champion.
+
+    client: the caller's address, which then calls the application without any connection.
+    """
 
     @contextmanager
-    def opened(
-        *, ready: bool = True, client: tuple[str, int] = ("127.0.0.1", 50_000), **changes: Any
-    ) -> Iterator[TestClient]:
-        app = create_app(running(settings.model_copy(update=changes)))
-        with TestClient(app, client=client) as http:
+    def opened(*, ready: bool = True, client: tuple[str, int] | None = None, **changes: Any) -> Iterator[Client]:
+        changed = settings.model_copy(update=changes)
+        with ExitStack() as closing:
+            http: Client
+            if client is None:
+                http = closing.enter_context(hosted(changed))
+            else:
+                http = closing.enter_context(TestClient(create_app(running(changed)), client=client))
             if ready:
                 wait_until(lambda: http.get("/health/ready").status_code == 200)
             yield http
@@ -54,8 +62,17 @@ def open_line(settings: Settings, tmp_path: Path) -> OpenLine:
 
 
 @pytest.fixture
-def line(stores: Stores, tmp_path: Path, open_line: OpenLine) -> Iterator[TestClient]:
-    """The app with one champion that is ready."""
+def line(stores: Stores, tmp_path: Path, open_line: OpenLine) -> Iterator[Client]:
+    """A line server with one champion that is ready."""
     add_champion(stores, tmp_path)
     with open_line() as http:
+        yield http
+
+
+@pytest.fixture
+def asgi_line(stores: Stores, tmp_path: Path, open_line: OpenLine) -> Iterator[TestClient]:
+    """The application alone, with one champion that is ready."""
+    add_champion(stores, tmp_path)
+    with open_line(client=("127.0.0.1", 50_000)) as http:
+        assert isinstance(http, TestClient)
         yield http

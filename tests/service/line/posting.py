@@ -4,8 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from httpx2 import Response
-from starlette.testclient import TestClient
+from httpx2 import Client, Response
 
 from service.line.server import LineServer
 from service.wiring import Stores
@@ -19,7 +18,7 @@ MULTIPART = f"multipart/form-data; boundary={BOUNDARY}"
 
 
 def post(
-    http: TestClient,
+    http: Client,
     body: bytes,
     trigger: str = "1",
     *,
@@ -46,7 +45,7 @@ def form(parts: Sequence[tuple[str, str, bytes]], boundary: str = BOUNDARY) -> b
 
 
 def post_form(
-    http: TestClient,
+    http: Client,
     body: bytes,
     *,
     path: str = "/v1/inspections",
@@ -59,7 +58,7 @@ def post_form(
 
 
 def post_views(
-    http: TestClient,
+    http: Client,
     images: Mapping[str, bytes],
     trigger: str = "1",
     *,
@@ -82,41 +81,41 @@ def verdict(response: Response) -> tuple[int, str, int]:
     return response.status_code, answer["disposition"], answer["result_code"]
 
 
-def server_of(http: TestClient) -> LineServer:
+def server_of(http: Client) -> LineServer:
     """What runs behind the app."""
     server: LineServer = http.app.state.line  # type: ignore[attr-defined]  # Starlette types `app` as a callable
     return server
 
 
-def of_trigger(http: TestClient, trigger: str, **query: Any) -> Response:
+def of_trigger(http: Client, trigger: str, **query: Any) -> Response:
     """The answer for a part that somebody else posts."""
     return http.get("/v1/inspections", params={"station": "s1", "trigger_id": trigger, **query})
 
 
-def expect_views(http: TestClient, stores: Stores, *views: str, **changes: Any) -> None:
+def expect_views(http: Client, stores: Stores, *views: str, **changes: Any) -> None:
     """From now on these views make a part."""
     version = change_recipe(stores, expected_views=views, **changes).version
     wait_until(lambda: server_of(http).champions.active(None, "s1").recipe.version == version)
 
 
-def drained(http: TestClient) -> bool:
+def drained(http: Client) -> bool:
     """Whether everything answered is in the database."""
     return server_of(http).journal.waiting_count == 0
 
 
-def recorded(http: TestClient) -> list[Inspection]:
+def recorded(http: Client) -> list[Inspection]:
     """All inspections in the database, newest first."""
     with server_of(http).database.read() as connection:
         return inspections.latest(connection, 100_000)
 
 
-def alarms_of(http: TestClient) -> list[Alarm]:
+def alarms_of(http: Client) -> list[Alarm]:
     """All alarms in the database, newest first."""
     with server_of(http).database.read() as connection:
         return happenings.latest_alarms(connection, 1000)
 
 
-def events_of(http: TestClient, kind: str) -> Sequence[Event]:
+def events_of(http: Client, kind: str) -> Sequence[Event]:
     """All events of a kind in the database, newest first."""
     with server_of(http).database.read() as connection:
         return happenings.latest_events(connection, 1000, kind)

@@ -36,6 +36,8 @@ def test_file_is_on_disk_before_its_name_and_its_name_before_the_next(tmp_path: 
     try:
         subprocess.run([*command, sys.executable, "-c", program], check=True, env=os.environ, capture_output=True)
     except subprocess.CalledProcessError as error:
+        if "strace" in os.environ.get("LOUPE_TEST_REQUIRE", ""):
+            pytest.fail(f"strace is required and can't trace: {error.stderr.decode()[-200:]}")
         pytest.skip(f"strace can't trace here: {error.stderr.decode()[-200:]}")
     calls = [line.split(maxsplit=1)[1] for line in trace.read_text().splitlines() if str(folder) in line]
     told = [re.split(r"\W", call)[0] + (" file" if ".part" in call else " folder") for call in calls]

@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from httpx2 import Response
-from starlette.testclient import TestClient
+from httpx2 import Client, Response
 
 from models.card import ClassInfo
 from service.line.challenging import judged
@@ -42,7 +41,7 @@ PATH = "/v1/challenges"
 
 
 def challenge(
-    http: TestClient, level: int, trigger: str, expected: str | None, accept: str = "*/*", **query: Any
+    http: Client, level: int, trigger: str, expected: str | None, accept: str = "*/*", **query: Any
 ) -> Response:
     """Send a part whose answer is known."""
     asked = {"station": "s1", "trigger_id": trigger, **query}
@@ -53,12 +52,12 @@ def challenge(
     )
 
 
-def state(http: TestClient, station: str = "s1") -> dict[str, Any]:
+def state(http: Client, station: str = "s1") -> dict[str, Any]:
     found: dict[str, Any] = http.get(f"/v1/stations/{station}/state").json()
     return found
 
 
-def last_stored(http: TestClient) -> Challenge:
+def last_stored(http: Client) -> Challenge:
     wait_until(lambda: drained(http))
     with server_of(http).database.read() as connection:
         return challenges.latest(connection)["s1", PRODUCT]
@@ -80,9 +79,7 @@ def last_stored(http: TestClient) -> Challenge:
         (MIDDLE, "ok", False),
     ],
 )
-def test_challenge_is_passed_when_what_is_there_is_found(
-    line: TestClient, level: int, expected: str, passed: bool
-) -> None:
+def test_challenge_is_passed_when_what_is_there_is_found(line: Client, level: int, expected: str, passed: bool) -> None:
     response = challenge(line, level, "c1", expected)
     answer = response.json()
     assert response.status_code == 200
@@ -113,7 +110,7 @@ def test_class_that_was_expected_is_the_one_that_must_be_found(code: int, expect
 
 
 @pytest.mark.parametrize("expected", [None, "", "dent", "OK", "x" * 500, "\x00"])
-def test_challenge_that_does_not_say_what_is_there_is_refused(line: TestClient, expected: str | None) -> None:
+def test_challenge_that_does_not_say_what_is_there_is_refused(line: Client, expected: str | None) -> None:
     response = challenge(line, DARK, "c1", expected)
     assert verdict(response) == (422, "recheck", 900)
     assert "scratch" in response.json()["remedy"]
@@ -121,7 +118,7 @@ def test_challenge_that_does_not_say_what_is_there_is_refused(line: TestClient, 
     assert state(line)["last_challenge"] is None
 
 
-def test_unreadable_or_late_part_was_not_found(line: TestClient) -> None:
+def test_unreadable_or_late_part_was_not_found(line: Client) -> None:
     for n, expected in enumerate(("ok", "not_ok", "scratch")):
         query = {"station": "s1", "trigger_id": f"u{n}", "expected": expected}
         response = line.post(PATH, params=query, content=b"no image", headers={"content-type": PNG})
@@ -130,7 +127,7 @@ def test_unreadable_or_late_part_was_not_found(line: TestClient) -> None:
         assert (late["passed"], late["result_code"]) == (False, 901)
 
 
-def test_station_that_failed_is_not_served_until_it_passes(line: TestClient) -> None:
+def test_station_that_failed_is_not_served_until_it_passes(line: Client) -> None:
     before = post(line, encoded(DARK), "before", part_id="P0")
     assert challenge(line, DARK, "c1", "scratch").json()["passed"] is False
     refused = post(line, encoded(DARK), "2")
@@ -150,7 +147,7 @@ def test_station_that_failed_is_not_served_until_it_passes(line: TestClient) -> 
     assert state(line)["suspects"] is None
 
 
-def test_parts_since_the_last_good_challenge_are_listed(line: TestClient) -> None:
+def test_parts_since_the_last_good_challenge_are_listed(line: Client) -> None:
     post(line, encoded(DARK), "1", part_id="P1")
     assert challenge(line, BRIGHT, "c1", "scratch").json()["passed"]
     passed = [post(line, encoded(DARK, n), str(n), part_id=f"P{n}").json()["result_id"] for n in (2, 3)]
@@ -167,7 +164,7 @@ def test_parts_since_the_last_good_challenge_are_listed(line: TestClient) -> Non
     assert suspects["more"] is False
 
 
-def test_without_any_good_challenge_every_part_is_a_suspect(line: TestClient) -> None:
+def test_without_any_good_challenge_every_part_is_a_suspect(line: Client) -> None:
     post(line, encoded(DARK), "1")
     challenge(line, DARK, "c1", "scratch")
     wait_until(lambda: drained(line))
@@ -190,7 +187,7 @@ def test_failed_challenge_survives_a_restart(stores: Stores, tmp_path: Path, ope
         assert verdict(post(http, encoded(DARK))) == (200, "pass", 0)
 
 
-def test_challenge_is_wanted_every_so_often(line: TestClient, stores: Stores) -> None:
+def test_challenge_is_wanted_every_so_often(line: Client, stores: Stores) -> None:
     every_s = 1.5
     change_recipe(stores, challenge_every_h=every_s / 3600)
     wait_until(lambda: server_of(line).champions.active(None, "s1").recipe.version == 2)
@@ -204,7 +201,7 @@ def test_challenge_is_wanted_every_so_often(line: TestClient, stores: Stores) ->
     assert verdict(post(line, encoded(DARK), "2")) == (200, "pass", 0)
 
 
-def test_same_challenge_again_is_no_new_one(line: TestClient) -> None:
+def test_same_challenge_again_is_no_new_one(line: Client) -> None:
     first = challenge(line, BRIGHT, "c1", "scratch").json()
     wait_until(lambda: drained(line))
     again = challenge(line, BRIGHT, "c1", "scratch").json()
@@ -217,7 +214,7 @@ def test_same_challenge_again_is_no_new_one(line: TestClient) -> None:
     assert (found.id, found.challenged_at.isoformat()) == (first["challenge_id"], at)
 
 
-def test_failed_challenge_is_not_passed_by_expecting_something_else_of_it(line: TestClient) -> None:
+def test_failed_challenge_is_not_passed_by_expecting_something_else_of_it(line: Client) -> None:
     assert challenge(line, DARK, "c1", "scratch").json()["passed"] is False
     for _ in range(3):
         challenge(line, DARK, "c1", "ok")
@@ -227,14 +224,14 @@ def test_failed_challenge_is_not_passed_by_expecting_something_else_of_it(line: 
     assert last_stored(line).passed is False
 
 
-def test_challenge_is_answered_on_one_line_too(line: TestClient) -> None:
+def test_challenge_is_answered_on_one_line_too(line: Client) -> None:
     response = challenge(line, BRIGHT, "c1", "scratch", accept="text/plain")
     code, disposition, result_id = response.text.split()
     assert (code, disposition) == ("7", "reject")
     assert result_id == last_stored(line).result_id
 
 
-def test_challenge_of_several_views_is_judged_as_a_part(line: TestClient, stores: Stores) -> None:
+def test_challenge_of_several_views_is_judged_as_a_part(line: Client, stores: Stores) -> None:
     expect_views(line, stores, "left", "right")
     images = {"left": encoded(DARK), "right": encoded(BRIGHT)}
     response = post_views(line, images, "c1", path=PATH, query={"expected": "scratch"})
@@ -244,7 +241,7 @@ def test_challenge_of_several_views_is_judged_as_a_part(line: TestClient, stores
     assert state(line)["state"] == "ready"
 
 
-def test_challenge_that_can_not_be_recorded_is_not_passed(line: TestClient) -> None:
+def test_challenge_that_can_not_be_recorded_is_not_passed(line: Client) -> None:
     heal = break_journal(line)
     assert verdict(challenge(line, BRIGHT, "c1", "scratch")) == (503, "recheck", 907)
     assert state(line)["last_challenge"]["passed"] is False, "it was not inspected, and holds all the same"
@@ -255,7 +252,7 @@ def test_challenge_that_can_not_be_recorded_is_not_passed(line: TestClient) -> N
     assert state(line)["state"] == "ready"
 
 
-def test_challenges_stay_out_of_counts_and_of_watching_the_light(line: TestClient) -> None:
+def test_challenges_stay_out_of_counts_and_of_watching_the_light(line: Client) -> None:
     challenge(line, BRIGHT, "c1", "scratch")
     assert state(line)["optics"] == {}
     count = server_of(line).registry.get_sample_value
@@ -264,7 +261,7 @@ def test_challenges_stay_out_of_counts_and_of_watching_the_light(line: TestClien
     assert count("loupe_inspections_total", {**labels, "mode": "production"}) is None
 
 
-def test_challenge_of_another_process_counts_as_soon_as_it_is_in_the_database(line: TestClient, stores: Stores) -> None:
+def test_challenge_of_another_process_counts_as_soon_as_it_is_in_the_database(line: Client, stores: Stores) -> None:
     challenge(line, BRIGHT, "c1", "scratch")
     known = last_stored(line)
     later = known.challenged_at + timedelta(seconds=5)
@@ -279,7 +276,7 @@ def _fields(found: Challenge) -> dict[str, Any]:
     return {name: getattr(found, name) for name in Challenge.__slots__}
 
 
-def test_missed_defect_is_not_cured_by_a_good_part(line: TestClient) -> None:
+def test_missed_defect_is_not_cured_by_a_good_part(line: Client) -> None:
     assert not challenge(line, DARK, "c1", "not_ok").json()["passed"]
     assert challenge(line, DARK, "c22", "ok").json()["passed"]
     assert state(line)["state"] == "error"
@@ -288,7 +285,7 @@ def test_missed_defect_is_not_cured_by_a_good_part(line: TestClient) -> None:
     assert verdict(post(line, encoded(DARK), "1")) == (200, "pass", 0)
 
 
-def test_challenge_of_another_product_opens_nothing(line: TestClient, stores: Stores, tmp_path: Path) -> None:
+def test_challenge_of_another_product_opens_nothing(line: Client, stores: Stores, tmp_path: Path) -> None:
     add_champion(stores, tmp_path, "lid")
     wait_until(lambda: "lid" in server_of(line).champions.loaded)
     assert not challenge(line, DARK, "c1", "not_ok", product=PRODUCT).json()["passed"]

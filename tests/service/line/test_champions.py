@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from starlette.testclient import TestClient
+from httpx2 import Client
 
 from models.preprocess import Geometry
 from service.wiring import Stores
@@ -31,7 +31,7 @@ from tests.tiny_model import POINT, tiny_card, write_tiny_model
 MakeModel = Callable[[Stores, Path], Model]
 
 
-def deciding(http: TestClient) -> str:
+def deciding(http: Client) -> str:
     return str(server_of(http).champions.summary()[PRODUCT]["model"])
 
 
@@ -82,7 +82,7 @@ BAD = [
 
 @pytest.mark.parametrize("make", BAD, ids=lambda make: make.__name__)
 def test_bad_model_is_refused_and_the_old_one_keeps_deciding(
-    line: TestClient, stores: Stores, tmp_path: Path, make: MakeModel
+    line: Client, stores: Stores, tmp_path: Path, make: MakeModel
 ) -> None:
     before = deciding(line)
     bad: Model = make(stores, tmp_path)
@@ -109,7 +109,7 @@ def test_bad_model_of_one_product_does_not_keep_another_from_being_served(
         assert verdict(post(http, encoded(DARK), "2", product=PRODUCT)) == (503, "recheck", 907)
 
 
-def test_model_that_passes_its_challenge_is_taken_over_live(line: TestClient, stores: Stores, tmp_path: Path) -> None:
+def test_model_that_passes_its_challenge_is_taken_over_live(line: Client, stores: Stores, tmp_path: Path) -> None:
     path = write_tiny_model(tmp_path / "next.onnx", gain=0.5)
     model = store_model(stores, path, golden=((encoded(BRIGHT), mean(BRIGHT) * 0.5), (encoded(DARK), mean(DARK) / 2)))
     assert verdict(post(line, encoded(BRIGHT), "1")) == (200, "reject", 7)
@@ -123,9 +123,7 @@ def test_model_that_passes_its_challenge_is_taken_over_live(line: TestClient, st
     assert model.id in {e.detail["model"] for e in events_of(line, "model_loaded")}
 
 
-def test_every_part_is_judged_during_swaps_by_the_model_it_names(
-    line: TestClient, stores: Stores, tmp_path: Path
-) -> None:
+def test_every_part_is_judged_during_swaps_by_the_model_it_names(line: Client, stores: Stores, tmp_path: Path) -> None:
     gains = {add_champion(stores, tmp_path, gain=gain).id: gain for gain in (1.0, 0.5)}
     stop = threading.Event()
 
@@ -181,7 +179,7 @@ def test_torn_copy_of_a_model_is_fetched_again(stores: Stores, tmp_path: Path, o
         assert verdict(post(http, encoded(BRIGHT))) == (200, "reject", 7)
 
 
-def test_recipe_that_is_corrected_lets_the_refused_model_in(line: TestClient, stores: Stores, tmp_path: Path) -> None:
+def test_recipe_that_is_corrected_lets_the_refused_model_in(line: Client, stores: Stores, tmp_path: Path) -> None:
     bad = without_the_point(stores, tmp_path)
     promote(stores, bad)
     wait_until(lambda: bool(events_of(line, "model_refused")))
@@ -189,7 +187,7 @@ def test_recipe_that_is_corrected_lets_the_refused_model_in(line: TestClient, st
     wait_until(lambda: deciding(line) == bad.id)
 
 
-def test_model_that_is_promoted_again_is_tried_again(line: TestClient, stores: Stores, tmp_path: Path) -> None:
+def test_model_that_is_promoted_again_is_tried_again(line: Client, stores: Stores, tmp_path: Path) -> None:
     path = write_tiny_model(tmp_path / "gone.onnx", gain=0.9)
     model = store_model(stores, path)
     (stores.settings.data_dir / "images" / model.sha256[:2] / model.sha256).unlink()
@@ -200,7 +198,7 @@ def test_model_that_is_promoted_again_is_tried_again(line: TestClient, stores: S
     wait_until(lambda: deciding(line) == model.id)
 
 
-def test_recipe_without_its_point_is_not_ready_rather_than_guessed(line: TestClient, stores: Stores) -> None:
+def test_recipe_without_its_point_is_not_ready_rather_than_guessed(line: Client, stores: Stores) -> None:
     answered = post(line, encoded(DARK), "1")
     change_recipe(stores, operating_point="strict")
     triggers = itertools.count(2)

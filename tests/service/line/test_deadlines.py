@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from starlette.testclient import TestClient
+from httpx2 import Client
 
 from service.wiring import Stores
 from storage.records import Inspection
@@ -33,30 +33,30 @@ SLOW_TURNS = 250
 
 
 @pytest.fixture
-def slow_line(stores: Stores, tmp_path: Path, open_line: OpenLine) -> Iterator[TestClient]:
+def slow_line(stores: Stores, tmp_path: Path, open_line: OpenLine) -> Iterator[Client]:
     promote(stores, store_model(stores, write_slow_model(tmp_path / "slow.onnx", SLOW_TURNS)))
     with open_line() as http:
         yield http
 
 
-def underestimate(http: TestClient) -> None:
+def underestimate(http: Client) -> None:
     """Let the line take its model for faster than it is: then parts are begun, or wait, that can't be in time."""
     pace = server_of(http).champions.loaded[PRODUCT].pace
     for _ in range(300):
         pace.took(0.0)
 
 
-def is_idle(http: TestClient) -> bool:
+def is_idle(http: Client) -> bool:
     return server_of(http).registry.get_sample_value("loupe_inspections_in_work") == 0
 
 
-def settled(http: TestClient, count: int) -> list[Inspection]:
+def settled(http: Client, count: int) -> list[Inspection]:
     """All records once there are so many of them, newest first."""
     wait_until(lambda: drained(http) and len(recorded(http)) >= count)
     return recorded(http)
 
 
-def test_late_part_gets_the_fail_safe_in_time_and_it_is_recorded(slow_line: TestClient) -> None:
+def test_late_part_gets_the_fail_safe_in_time_and_it_is_recorded(slow_line: Client) -> None:
     began = time.perf_counter()
     response = post(slow_line, encoded(BRIGHT), deadline_ms=DEADLINE_MS)
     took_ms = 1000 * (time.perf_counter() - began)
@@ -72,7 +72,7 @@ def test_late_part_gets_the_fail_safe_in_time_and_it_is_recorded(slow_line: Test
     assert server_of(slow_line).images.get(found.views[0].image_sha256) == encoded(BRIGHT)
 
 
-def test_retry_of_a_late_part_gets_the_fail_safe(slow_line: TestClient) -> None:
+def test_retry_of_a_late_part_gets_the_fail_safe(slow_line: Client) -> None:
     first = post(slow_line, encoded(DARK), deadline_ms=DEADLINE_MS)
     meanwhile = post(slow_line, encoded(DARK))
     settled(slow_line, 1)
@@ -81,7 +81,7 @@ def test_retry_of_a_late_part_gets_the_fail_safe(slow_line: TestClient) -> None:
     assert len(recorded(slow_line)) == 1
 
 
-def test_deadline_of_the_recipe_holds_where_the_request_names_none(slow_line: TestClient, stores: Stores) -> None:
+def test_deadline_of_the_recipe_holds_where_the_request_names_none(slow_line: Client, stores: Stores) -> None:
     change_recipe(stores, deadline_ms=float(DEADLINE_MS), fail_safe="reject")
     wait_until(lambda: server_of(slow_line).champions.active(None, "s1").recipe.version == 2)
     assert verdict(post(slow_line, encoded(DARK))) == (200, "reject", 901)
@@ -96,7 +96,7 @@ def test_deadline_of_the_settings_holds_where_nobody_names_one(
         assert verdict(post(http, encoded(DARK), "2", deadline_ms=60_000)) == (200, "pass", 0)
 
 
-def test_deadline_that_can_not_be_met_never_passes(line: TestClient) -> None:
+def test_deadline_that_can_not_be_met_never_passes(line: Client) -> None:
     for n, deadline_ms in enumerate([0.001, 0.5, 1, 2, 2.5, 3, 4, 6, 10] * 4):
         response = post(line, encoded(DARK, seed=n), str(n), deadline_ms=deadline_ms)
         told = verdict(response)
@@ -106,26 +106,28 @@ def test_deadline_that_can_not_be_met_never_passes(line: TestClient) -> None:
     assert verdict(post(line, encoded(DARK), "tiny", deadline_ms=0.001)) == LATE
 
 
-def test_every_answer_at_the_edge_of_its_deadline_is_the_one_that_holds(line: TestClient) -> None:
+def test_every_answer_at_the_edge_of_its_deadline_is_the_one_that_holds(asgi_line: Client) -> None:
     """Commit and deadline race here: whoever wins, the last word in the database is what the line was told."""
     bodies = [encoded(DARK, seed=n) for n in range(80)]
     told = {}
     with ThreadPoolExecutor(4) as pool:
-        answers = pool.map(lambda n: post(line, bodies[n], str(n), deadline_ms=3 + n % 12), range(80))
+        answers = pool.map(lambda n: post(asgi_line, bodies[n], str(n), deadline_ms=3 + n % 12), range(80))
         told = {str(n): answer for n, answer in enumerate(answers) if verdict(answer) != TURNED_AWAY}
-    wait_until(lambda: is_idle(line))
-    wait_until(lambda: drained(line))
-    found = recorded(line)
+    wait_until(lambda: is_idle(asgi_line))
+    wait_until(lambda: drained(asgi_line))
+    found = recorded(asgi_line)
     replaced = {i.supersedes for i in found}
     standing = {i.trigger_id: i for i in found if i.result_id not in replaced}
     assert {trigger: i.answer.encode() for trigger, i in standing.items()} == {
         trigger: answer.content for trigger, answer in told.items()
     }
     assert all(i.result_code == 901 for i in found if i.supersedes)
-    assert all(post(line, bodies[int(trigger)], trigger).content == answer.content for trigger, answer in told.items())
+    assert all(
+        post(asgi_line, bodies[int(trigger)], trigger).content == answer.content for trigger, answer in told.items()
+    )
 
 
-def test_late_word_on_a_good_part_keeps_its_image(line: TestClient, stores: Stores) -> None:
+def test_late_word_on_a_good_part_keeps_its_image(line: Client, stores: Stores) -> None:
     change_recipe(stores, keep_ok_share=0.0)
     wait_until(lambda: server_of(line).champions.active(None, "s1").recipe.version == 2)
     for n in range(40):
@@ -138,11 +140,11 @@ def test_late_word_on_a_good_part_keeps_its_image(line: TestClient, stores: Stor
     assert all(i.views[0].image_kept and images.has(i.views[0].image_sha256) for i in late)
 
 
-def is_found(line: TestClient, address: str) -> bool:
+def is_found(line: Client, address: str) -> bool:
     return line.get(address).status_code == 200
 
 
-def test_retries_that_are_late_before_anybody_looked_are_each_on_record(slow_line: TestClient) -> None:
+def test_retries_that_are_late_before_anybody_looked_are_each_on_record(slow_line: Client) -> None:
     """Whichever fail-safe a retry was told, its result can be found, and the first one stands."""
     body = encoded(DARK)
     underestimate(slow_line)
@@ -163,7 +165,7 @@ def test_retries_that_are_late_before_anybody_looked_are_each_on_record(slow_lin
     assert post(slow_line, body).json()["result_id"] == standing.result_id
 
 
-def test_work_that_can_no_longer_be_in_time_is_not_started(slow_line: TestClient) -> None:
+def test_work_that_can_no_longer_be_in_time_is_not_started(slow_line: Client) -> None:
     """Twelve parts behind two threads: judging them all would take many times longer."""
     underestimate(slow_line)
     with ThreadPoolExecutor(12) as pool:
@@ -203,7 +205,7 @@ def test_parts_whose_answer_has_left_still_take_a_place(stores: Stores, tmp_path
         assert verdict(post(http, encoded(DARK, seed=2), "2", deadline_ms=20)) == TURNED_AWAY
 
 
-def test_verdict_that_reached_the_disk_too_late_does_not_hold(line: TestClient) -> None:
+def test_verdict_that_reached_the_disk_too_late_does_not_hold(line: Client) -> None:
     with stalled_disk(line):
         response = post(line, encoded(DARK), deadline_ms=300)
     assert verdict(response) == LATE
@@ -215,7 +217,7 @@ def test_verdict_that_reached_the_disk_too_late_does_not_hold(line: TestClient) 
     assert line.get("/v1/inspections", params=query).content == response.content
 
 
-def test_part_that_can_not_be_in_time_is_told_so_at_once(slow_line: TestClient) -> None:
+def test_part_that_can_not_be_in_time_is_told_so_at_once(slow_line: Client) -> None:
     began = time.perf_counter()
     assert verdict(post(slow_line, encoded(DARK), deadline_ms=100_000)) == PASSED
     takes_ms = 1000 * (time.perf_counter() - began)
@@ -226,7 +228,7 @@ def test_part_that_can_not_be_in_time_is_told_so_at_once(slow_line: TestClient) 
     assert found.views[0].width is None, "nobody looked at it"
 
 
-def test_part_that_would_wait_until_it_is_late_is_turned_away_and_may_come_again(slow_line: TestClient) -> None:
+def test_part_that_would_wait_until_it_is_late_is_turned_away_and_may_come_again(slow_line: Client) -> None:
     with ThreadPoolExecutor(12) as pool:
         answers = list(pool.map(lambda n: post(slow_line, encoded(DARK, seed=n), str(n), deadline_ms=2000), range(12)))
         told = [verdict(answer) for answer in answers]

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.line.dispatch import Dispatcher, Pace
+from tests.service.line.stocked import wait_until
 
 Job = tuple[str, float]
 """Station and cost (ms)."""
@@ -231,3 +232,36 @@ def test_what_is_queued_is_worked_off_though_its_loop_is_closed() -> None:
     held[0]._go.set()
     held[0].dispatcher.close()
     assert done == [1, 2]
+
+
+def test_thread_that_rested_last_takes_the_next_part_and_the_others_rest_on() -> None:
+    dispatcher, took = Dispatcher(3), list[str]()
+    for n in range(20):
+        wait_until(lambda: len(dispatcher._resting) == 3)
+        dispatcher.queue(f"s{n % 4}", 1.0, lambda: took.append(threading.current_thread().name))
+        wait_until(lambda n=n: len(took) == n + 1)  # type: ignore[misc]  # mypy infers no lambda with a default
+    dispatcher.close()
+    assert len(set(took)) == 1
+
+
+@pytest.mark.usefixtures("hasty_threads")
+def test_parts_that_come_while_threads_go_to_rest_are_all_taken() -> None:
+    dispatcher, done, together = Dispatcher(3), list[int](), 0
+    for n in range(1, 600):
+        together = n % 5 or 1
+        before = len(done)
+        for k in range(together):
+            dispatcher.queue("s1", 1.0, functools.partial(done.append, k))
+        wait_until(lambda: len(done) == before + together)  # noqa: B023 - it is called in this turn only
+    dispatcher.close()
+
+
+def test_work_that_breaks_ends_no_thread() -> None:
+    def broken() -> None:
+        raise LookupError("nothing there")
+
+    dispatcher, done = Dispatcher(1), list[int]()
+    dispatcher.queue("s1", 1.0, broken)
+    dispatcher.queue("s1", 1.0, functools.partial(done.append, 1))
+    dispatcher.close()
+    assert done == [1]

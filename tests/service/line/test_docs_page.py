@@ -2,10 +2,10 @@
 
 import re
 
-from starlette.testclient import TestClient
+from httpx2 import Client
 
 
-def test_page_names_every_address_and_loads_nothing_from_elsewhere(line: TestClient) -> None:
+def test_page_names_every_address_and_loads_nothing_from_elsewhere(line: Client) -> None:
     page = line.get("/docs")
     assert page.status_code == 200
     for path in line.get("/openapi.json").json()["paths"]:
@@ -14,5 +14,5 @@ def test_page_names_every_address_and_loads_nothing_from_elsewhere(line: TestCli
     assert not re.search(r"https?://", page.text)
 
 
-def test_names_from_the_schema_are_text_and_no_html(line: TestClient) -> None:
+def test_names_from_the_schema_are_text_and_no_html(line: Client) -> None:
     assert "<script" not in line.get("/docs").text

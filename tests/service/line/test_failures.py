@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from starlette.testclient import TestClient
+from httpx2 import Client
 
 from models.card import ClassInfo
 from service.wiring import Stores
@@ -27,7 +27,7 @@ from tests.service.line.stocked import (
 from tests.tiny_model import CLASSES, tiny_card, write_tiny_model
 
 
-def test_part_is_rechecked_while_the_journal_can_not_be_written(line: TestClient) -> None:
+def test_part_is_rechecked_while_the_journal_can_not_be_written(line: Client) -> None:
     break_journal(line)
     response = post(line, encoded(DARK))
     assert verdict(response) == (200, "recheck", 908)
@@ -37,7 +37,7 @@ def test_part_is_rechecked_while_the_journal_can_not_be_written(line: TestClient
     assert line.get("/health/live").status_code == 200
 
 
-def test_line_goes_on_when_the_disk_takes_records_again(line: TestClient) -> None:
+def test_line_goes_on_when_the_disk_takes_records_again(line: Client) -> None:
     assert verdict(post(line, encoded(DARK))) == (200, "pass", 0)
     heal = break_journal(line)
     assert verdict(post(line, encoded(DARK, seed=2), "2")) == (200, "recheck", 908)
@@ -50,7 +50,7 @@ def test_line_goes_on_when_the_disk_takes_records_again(line: TestClient) -> Non
     assert {i.trigger_id for i in recorded(line)} == {"1", "2"}
 
 
-def test_while_there_is_room_for_records_only_no_image_is_kept(line: TestClient, stores: Stores) -> None:
+def test_while_there_is_room_for_records_only_no_image_is_kept(line: Client, stores: Stores) -> None:
     change_recipe(stores, keep_ok_share=1.0)
     wait_until(lambda: server_of(line).champions.active(None, "s1").recipe.version == 2)
     with no_large_files():
@@ -69,7 +69,7 @@ def test_while_there_is_room_for_records_only_no_image_is_kept(line: TestClient,
     assert not any(images.has(i.views[0].image_sha256) for i in recorded(line) if i.trigger_id != "after")
 
 
-def test_part_is_rechecked_after_the_journal_was_closed_under_the_line(line: TestClient) -> None:
+def test_part_is_rechecked_after_the_journal_was_closed_under_the_line(line: Client) -> None:
     assert verdict(post(line, encoded(DARK), "1")) == (200, "pass", 0)
     wait_until(lambda: drained(line))
     server_of(line).journal.close()
@@ -78,7 +78,7 @@ def test_part_is_rechecked_after_the_journal_was_closed_under_the_line(line: Tes
     assert [i.trigger_id for i in recorded(line)] == ["1"]
 
 
-def test_late_part_is_rechecked_while_the_journal_can_not_be_written(line: TestClient) -> None:
+def test_late_part_is_rechecked_while_the_journal_can_not_be_written(line: Client) -> None:
     break_journal(line)
     for n, deadline_ms in enumerate((0.001, 3, 5, 10)):
         status, disposition, code = verdict(post(line, encoded(DARK, seed=n), str(n), deadline_ms=deadline_ms))
@@ -125,7 +125,7 @@ def test_start_on_a_port_where_no_database_answers_is_not_ready(open_line: OpenL
 
 
 def test_parts_are_decided_while_the_database_is_away_and_recorded_when_it_is_back(
-    line: TestClient, stores: Stores
+    line: Client, stores: Stores
 ) -> None:
     server = server_of(line)
     with stores.database.write():
@@ -158,7 +158,7 @@ def test_image_store_that_is_away_keeps_records_waiting_also_across_a_restart(
         assert server_of(http).images.get(found.views[0].image_sha256) == encoded(BRIGHT)
 
 
-def test_second_line_server_on_one_data_folder_does_not_start(line: TestClient, open_line: OpenLine) -> None:
+def test_second_line_server_on_one_data_folder_does_not_start(line: Client, open_line: OpenLine) -> None:
     with pytest.raises(JournalLocked), open_line(ready=False):
         pass
     assert verdict(post(line, encoded(DARK))) == (200, "pass", 0)
@@ -215,5 +215,5 @@ def test_model_refusal_is_on_record(stores: Stores, tmp_path: Path, open_line: O
         assert line_state(http) == "error"
 
 
-def line_state(http: TestClient) -> str:
+def line_state(http: Client) -> str:
     return str(http.get("/v1/stations/s1/state").json()["state"])

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from starlette.testclient import TestClient
+from httpx2 import Client
 
 from models.preprocess import RAW_MEDIA_TYPE
 from service.line.hot_page import HEADERS, QUERY
@@ -27,7 +27,7 @@ class Asked(dict[str, str]):
         return super().get(name, default)
 
 
-def operation(http: TestClient, path: str) -> dict[str, Any]:
+def operation(http: Client, path: str) -> dict[str, Any]:
     found: dict[str, Any] = http.get("/openapi.json").json()["paths"][path]["post"]
     return found
 
@@ -45,7 +45,7 @@ def test_every_field_that_is_read_is_on_the_page() -> None:
 
 
 @pytest.mark.parametrize("path", ["/v1/inspections", "/v1/challenges"])
-def test_hot_route_is_on_the_page_with_its_fields_bodies_and_refusals(line: TestClient, path: str) -> None:
+def test_hot_route_is_on_the_page_with_its_fields_bodies_and_refusals(line: Client, path: str) -> None:
     found = operation(line, path)
     assert names(found, "query") >= {"station", "trigger_id", "deadline_ms"}
     assert ("expected" in names(found, "query")) == (path == "/v1/challenges")
@@ -54,7 +54,7 @@ def test_hot_route_is_on_the_page_with_its_fields_bodies_and_refusals(line: Test
     assert found["responses"].keys() == {"200", *(str(status) for status, _ in STATUS.values())}
 
 
-def test_other_routes_stay_on_the_page(line: TestClient) -> None:
+def test_other_routes_stay_on_the_page(line: Client) -> None:
     for _ in range(2):
         paths = line.get("/openapi.json").json()["paths"]
         assert paths["/v1/inspections"].keys() == {"get", "post"}

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from httpx2 import Response
-from starlette.testclient import TestClient
+from httpx2 import Client, Response
 
 from service.line.joining import OPEN_LIMIT
 from service.wiring import Stores
@@ -49,17 +48,24 @@ LONG_MS = 60_000
 
 
 @pytest.fixture
-def joined(line: TestClient, stores: Stores) -> TestClient:
+def joined(line: Client, stores: Stores) -> Client:
     """A line whose parts have two views."""
     expect_views(line, stores, "left", "right")
     return line
+
+
+@pytest.fixture
+def asgi_joined(asgi_line: Client, stores: Stores) -> Client:
+    """A line whose parts have two views."""
+    expect_views(asgi_line, stores, "left", "right")
+    return asgi_line
 
 
 def state_of(response: Response) -> str:
     return str(response.json()["result_state"])
 
 
-def records(http: TestClient, count: int = 1) -> list[Inspection]:
+def records(http: Client, count: int = 1) -> list[Inspection]:
     """All inspections, of which there must be so many."""
     wait_until(lambda: drained(http) and len(recorded(http)) >= count)
     found = recorded(http)
@@ -67,7 +73,7 @@ def records(http: TestClient, count: int = 1) -> list[Inspection]:
     return found
 
 
-def standing(http: TestClient) -> dict[str, Inspection]:
+def standing(http: Client) -> dict[str, Inspection]:
     """The inspection of each trigger that no other one supersedes; there must be one."""
     wait_until(lambda: drained(http))
     replaced = {i.supersedes for i in recorded(http)}
@@ -76,14 +82,14 @@ def standing(http: TestClient) -> dict[str, Inspection]:
     return {i.trigger_id: i for i in found}
 
 
-def forgotten(http: TestClient) -> bool:
+def forgotten(http: Client) -> bool:
     """Whether no part waits for views, in memory or on disk."""
     server = server_of(http)
     return not server.pipeline.open_parts.due(float("inf")) and not server.journal.provisional()
 
 
 @pytest.mark.parametrize("order", [("left", "right"), ("right", "left")])
-def test_last_view_completes_the_part_that_the_first_one_began(joined: TestClient, order: tuple[str, str]) -> None:
+def test_last_view_completes_the_part_that_the_first_one_began(joined: Client, order: tuple[str, str]) -> None:
     images = {"left": LEFT, "right": encoded(BRIGHT)}
     first = post(joined, images[order[0]], view_id=order[0], part_id="P1", deadline_ms=LONG_MS)
     answer = first.json()
@@ -105,14 +111,14 @@ def test_last_view_completes_the_part_that_the_first_one_began(joined: TestClien
     assert forgotten(joined)
 
 
-def test_part_of_good_views_passes_only_when_the_last_one_is_there(joined: TestClient, stores: Stores) -> None:
+def test_part_of_good_views_passes_only_when_the_last_one_is_there(joined: Client, stores: Stores) -> None:
     expect_views(joined, stores, "left", "right", "top", fail_safe="reject")
     images = {**IMAGES, "top": encoded(DARK, seed=3)}
     told = [verdict(post(joined, image, view_id=name)) for name, image in images.items()]
     assert told == [(200, "reject", 903), (200, "reject", 903), (200, "pass", 0)]
 
 
-def test_views_may_come_partly_together(joined: TestClient, stores: Stores) -> None:
+def test_views_may_come_partly_together(joined: Client, stores: Stores) -> None:
     expect_views(joined, stores, "left", "right", "top")
     top = encoded(BRIGHT)
     two = post_views(joined, IMAGES)
@@ -126,7 +132,7 @@ def test_views_may_come_partly_together(joined: TestClient, stores: Stores) -> N
     assert [view.view_id for view in found.views] == ["left", "right", "top"]
 
 
-def test_answer_can_be_had_by_id_and_by_trigger_before_and_after(joined: TestClient, stores: Stores) -> None:
+def test_answer_can_be_had_by_id_and_by_trigger_before_and_after(joined: Client, stores: Stores) -> None:
     first = post(joined, LEFT, view_id="left")
     by_id = f"/v1/inspections/{first.json()['result_id']}"
     assert joined.get(by_id).content == of_trigger(joined, "1").content == first.content
@@ -136,7 +142,7 @@ def test_answer_can_be_had_by_id_and_by_trigger_before_and_after(joined: TestCli
     assert joined.get(by_id).content == of_trigger(joined, "1").content == last.content
 
 
-def test_view_that_comes_again_gets_the_body_that_it_got(joined: TestClient) -> None:
+def test_view_that_comes_again_gets_the_body_that_it_got(joined: Client) -> None:
     first = post(joined, LEFT, view_id="left")
     assert post(joined, LEFT, view_id="left").content == first.content
     last = post(joined, RIGHT, view_id="right")
@@ -146,7 +152,7 @@ def test_view_that_comes_again_gets_the_body_that_it_got(joined: TestClient) -> 
     records(joined)
 
 
-def test_another_image_of_a_view_is_refused_before_and_after(joined: TestClient) -> None:
+def test_another_image_of_a_view_is_refused_before_and_after(joined: Client) -> None:
     post(joined, LEFT, view_id="left")
     for trial in (post(joined, RIGHT, view_id="left"), post_views(joined, {"left": RIGHT, "right": LEFT})):
         assert verdict(trial) == (409, "recheck", 900)
@@ -156,7 +162,7 @@ def test_another_image_of_a_view_is_refused_before_and_after(joined: TestClient)
 
 
 @pytest.mark.parametrize("order", [("left", "right"), ("right", "left")])
-def test_view_that_never_comes_makes_a_record_of_what_came(joined: TestClient, order: tuple[str, str]) -> None:
+def test_view_that_never_comes_makes_a_record_of_what_came(joined: Client, order: tuple[str, str]) -> None:
     first = post(joined, IMAGES[order[0]], view_id=order[0], deadline_ms=SHORT_MS)
     result_id = first.json()["result_id"]
     (found,) = records(joined)
@@ -179,7 +185,7 @@ def test_view_that_never_comes_makes_a_record_of_what_came(joined: TestClient, o
     assert forgotten(joined)
 
 
-def test_deadline_of_the_recipe_holds_for_parts_that_wait(joined: TestClient, stores: Stores) -> None:
+def test_deadline_of_the_recipe_holds_for_parts_that_wait(joined: Client, stores: Stores) -> None:
     expect_views(joined, stores, "left", "right", deadline_ms=float(SHORT_MS))
     began = time.perf_counter()
     post(joined, LEFT, view_id="left")
@@ -198,7 +204,7 @@ def test_deadline_of_the_settings_holds_for_parts_that_wait(
         assert found.result_code == 903
 
 
-def post_at_once(http: TestClient, trigger: str, *views: tuple[str, bytes], **query: Any) -> list[Response]:
+def post_at_once(http: Client, trigger: str, *views: tuple[str, bytes], **query: Any) -> list[Response]:
     """The views from threads of their own, at the same instant."""
     gate = threading.Barrier(len(views))
 
@@ -210,7 +216,7 @@ def post_at_once(http: TestClient, trigger: str, *views: tuple[str, bytes], **qu
         return list(pool.map(send, views))
 
 
-def test_views_at_the_same_instant_make_one_part(joined: TestClient) -> None:
+def test_views_at_the_same_instant_make_one_part(joined: Client) -> None:
     for n in range(60):
         images = {"left": encoded(DARK, 2 * n), "right": encoded(BRIGHT if n % 3 == 0 else DARK, 2 * n + 1)}
         answers = post_at_once(joined, str(n), *images.items())
@@ -224,7 +230,7 @@ def test_views_at_the_same_instant_make_one_part(joined: TestClient) -> None:
     assert forgotten(joined)
 
 
-def test_every_view_many_times_at_once_makes_one_part(joined: TestClient) -> None:
+def test_every_view_many_times_at_once_makes_one_part(joined: Client) -> None:
     for n in range(10):
         answers = post_at_once(joined, str(n), *[*IMAGES.items()] * 4)
         assert {a.status_code for a in answers} == {200}
@@ -234,7 +240,7 @@ def test_every_view_many_times_at_once_makes_one_part(joined: TestClient) -> Non
     assert all(len(i.views) == 2 for i in records(joined, 10))
 
 
-def test_view_alone_and_with_the_others_at_once_makes_one_part(joined: TestClient) -> None:
+def test_view_alone_and_with_the_others_at_once_makes_one_part(joined: Client) -> None:
     """They come under different keys, and with images of their own: one of the two stands, whichever."""
     for n in range(20):
         gate = threading.Barrier(2)
@@ -288,7 +294,7 @@ def test_end_of_the_process_between_the_views_leaves_a_record_of_what_came(
 
 
 def test_process_that_is_killed_between_the_views_leaves_a_record_of_what_came(
-    joined: TestClient, stores: Stores, tmp_path: Path, open_line: OpenLine
+    joined: Client, stores: Stores, tmp_path: Path, open_line: OpenLine
 ) -> None:
     answers = [post(joined, LEFT, str(n), view_id="left", deadline_ms=LONG_MS) for n in range(3)]
     post(joined, RIGHT, "0", view_id="right")
@@ -301,9 +307,7 @@ def test_process_that_is_killed_between_the_views_leaves_a_record_of_what_came(
         assert all(server_of(http).images.get(i.views[0].image_sha256) == LEFT for i in found.values() if i.is_partial)
 
 
-def test_part_keeps_the_model_that_its_first_view_was_judged_by(
-    joined: TestClient, stores: Stores, tmp_path: Path
-) -> None:
+def test_part_keeps_the_model_that_its_first_view_was_judged_by(joined: Client, stores: Stores, tmp_path: Path) -> None:
     champions = server_of(joined).champions
     before = champions.active(None, "s1").model.id
     first = post(joined, encoded(BRIGHT), view_id="left", deadline_ms=LONG_MS)
@@ -318,7 +322,7 @@ def test_part_keeps_the_model_that_its_first_view_was_judged_by(
     assert verdict(post_views(joined, {"left": encoded(BRIGHT), "right": RIGHT}, "2")) == (200, "pass", 0)
 
 
-def test_part_keeps_the_recipe_that_its_first_view_came_under(joined: TestClient, stores: Stores) -> None:
+def test_part_keeps_the_recipe_that_its_first_view_came_under(joined: Client, stores: Stores) -> None:
     """Else the view that is still to come would be a part of its own, and might pass."""
     first = post(joined, encoded(BRIGHT), view_id="left", deadline_ms=LONG_MS)
     expect_views(joined, stores)
@@ -329,71 +333,71 @@ def test_part_keeps_the_recipe_that_its_first_view_came_under(joined: TestClient
     assert verdict(post(joined, RIGHT, "2", view_id="right")) == (200, "pass", 0)
 
 
-def test_last_view_that_is_late_makes_the_part_late(joined: TestClient) -> None:
-    first = post(joined, LEFT, view_id="left", deadline_ms=LONG_MS)
+def test_last_view_that_is_late_makes_the_part_late(asgi_joined: Client) -> None:
+    first = post(asgi_joined, LEFT, view_id="left", deadline_ms=LONG_MS)
     promised = first.json()["result_id"]
-    last = post(joined, RIGHT, view_id="right", deadline_ms=0.001)
+    last = post(asgi_joined, RIGHT, view_id="right", deadline_ms=0.001)
     assert verdict(last) == LATE
-    (found,) = records(joined)
+    (found,) = records(asgi_joined)
     assert found.answer.encode() == last.content
     assert [(v.view_id, v.image_kept, v.p_defect is None) for v in found.views] == [
         ("left", True, False),
         ("right", True, True),
     ]
     for address in (promised, found.result_id):
-        assert joined.get(f"/v1/inspections/{address}").content == last.content
-    assert of_trigger(joined, "1").content == last.content
-    assert post(joined, RIGHT, view_id="right").content == last.content
-    assert post(joined, LEFT, view_id="left").content == first.content
-    assert forgotten(joined)
+        assert asgi_joined.get(f"/v1/inspections/{address}").content == last.content
+    assert of_trigger(asgi_joined, "1").content == last.content
+    assert post(asgi_joined, RIGHT, view_id="right").content == last.content
+    assert post(asgi_joined, LEFT, view_id="left").content == first.content
+    assert forgotten(asgi_joined)
 
 
-def test_first_view_that_is_late_makes_the_part_late(joined: TestClient) -> None:
-    first = post(joined, LEFT, view_id="left", deadline_ms=0.001)
+def test_first_view_that_is_late_makes_the_part_late(asgi_joined: Client) -> None:
+    first = post(asgi_joined, LEFT, view_id="left", deadline_ms=0.001)
     assert verdict(first) == LATE
-    records(joined)
-    assert post(joined, RIGHT, view_id="right").content == first.content, "the line has acted on it"
-    records(joined)
-    assert forgotten(joined)
+    records(asgi_joined)
+    assert post(asgi_joined, RIGHT, view_id="right").content == first.content, "the line has acted on it"
+    records(asgi_joined)
+    assert forgotten(asgi_joined)
 
 
-def test_view_that_is_late_for_a_part_that_is_over_is_told_so_and_changes_nothing(joined: TestClient) -> None:
-    post(joined, LEFT, view_id="left", deadline_ms=SHORT_MS)
-    (found,) = records(joined)
-    late = post(joined, RIGHT, view_id="right", deadline_ms=0.001)
+def test_view_that_is_late_for_a_part_that_is_over_is_told_so_and_changes_nothing(asgi_joined: Client) -> None:
+    post(asgi_joined, LEFT, view_id="left", deadline_ms=SHORT_MS)
+    (found,) = records(asgi_joined)
+    late = post(asgi_joined, RIGHT, view_id="right", deadline_ms=0.001)
     assert verdict(late) == LATE
     address = f"/v1/inspections/{late.json()['result_id']}"
-    wait_until(lambda: joined.get(address).status_code == 200)
-    assert joined.get(address).content == late.content
-    assert of_trigger(joined, "1").content == found.answer.encode()
-    assert post(joined, RIGHT, view_id="right").content == found.answer.encode()
-    records(joined)
+    wait_until(lambda: asgi_joined.get(address).status_code == 200)
+    assert asgi_joined.get(address).content == late.content
+    assert of_trigger(asgi_joined, "1").content == found.answer.encode()
+    assert post(asgi_joined, RIGHT, view_id="right").content == found.answer.encode()
+    records(asgi_joined)
 
 
-def test_what_the_line_was_told_is_what_stands_however_tight_the_deadline(joined: TestClient) -> None:
+def test_what_the_line_was_told_is_what_stands_however_tight_the_deadline(asgi_joined: Client) -> None:
     told: dict[str, list[Response]] = {}
     for n in range(60):
         images = (("left", encoded(DARK, 2 * n)), ("right", encoded(DARK, 2 * n + 1)))
-        told[str(n)] = post_at_once(joined, str(n), *images, deadline_ms=2 + n % 14)
-    server = server_of(joined)
-    wait_until(lambda: server.registry.get_sample_value("loupe_inspections_in_work") == 0 and forgotten(joined))
-    last_words = standing(joined)
+        told[str(n)] = post_at_once(asgi_joined, str(n), *images, deadline_ms=2 + n % 14)
+    server = server_of(asgi_joined)
+    wait_until(lambda: server.registry.get_sample_value("loupe_inspections_in_work") == 0 and forgotten(asgi_joined))
+    last_words = standing(asgi_joined)
     for trigger, answers in told.items():
         judged = [a for a in answers if a.status_code == 200]
         if not judged:
             assert trigger not in last_words
             continue
         held = last_words[trigger]
-        assert of_trigger(joined, trigger).content == held.answer.encode()
+        assert of_trigger(asgi_joined, trigger).content == held.answer.encode()
         if held.disposition == "pass":
             assert {verdict(a) for a in judged} == {MISSING, (200, "pass", 0)}
         assert all(verdict(a) != (200, "pass", 0) or a.content == held.answer.encode() for a in judged)
         for answer in judged:
             result_id = answer.json()["result_id"]
-            wait_until(lambda: joined.get(f"/v1/inspections/{result_id}").status_code == 200)  # noqa: B023 - used up here
+            wait_until(lambda: asgi_joined.get(f"/v1/inspections/{result_id}").status_code == 200)  # noqa: B023 - used up here
 
 
-def test_verdict_that_reached_the_disk_too_late_does_not_hold(joined: TestClient) -> None:
+def test_verdict_that_reached_the_disk_too_late_does_not_hold(joined: Client) -> None:
     first = post(joined, LEFT, view_id="left", deadline_ms=LONG_MS)
     promised = first.json()["result_id"]
     with ThreadPoolExecutor(1) as pool:
@@ -413,7 +417,7 @@ def test_verdict_that_reached_the_disk_too_late_does_not_hold(joined: TestClient
     assert forgotten(joined)
 
 
-def test_view_that_reached_the_disk_too_late_makes_the_part_late(joined: TestClient) -> None:
+def test_view_that_reached_the_disk_too_late_makes_the_part_late(joined: Client) -> None:
     with stalled_disk(joined):
         first = post(joined, LEFT, view_id="left", deadline_ms=SHORT_MS)
     assert verdict(first) == LATE
@@ -446,7 +450,7 @@ def test_only_what_was_told_is_told_to_others(stores: Stores, tmp_path: Path, op
         assert count(name, {**common, "evaluation": "ok", "disposition": "pass", "result_code": "0"}) is None
 
 
-def test_view_that_could_not_be_recorded_may_come_again(joined: TestClient) -> None:
+def test_view_that_could_not_be_recorded_may_come_again(joined: Client) -> None:
     first = post(joined, LEFT, view_id="left", deadline_ms=LONG_MS)
     heal = break_journal(joined)
     for _ in range(2):
@@ -464,7 +468,7 @@ def test_view_that_could_not_be_recorded_may_come_again(joined: TestClient) -> N
     assert forgotten(joined), "else its segments could never be used again"
 
 
-def test_part_whose_time_is_up_while_the_disk_is_full_is_recorded_when_it_can_be(joined: TestClient) -> None:
+def test_part_whose_time_is_up_while_the_disk_is_full_is_recorded_when_it_can_be(joined: Client) -> None:
     post(joined, LEFT, view_id="left", deadline_ms=SHORT_MS)
     heal = break_journal(joined)
     time.sleep(SHORT_MS / 1000)
@@ -474,7 +478,7 @@ def test_part_whose_time_is_up_while_the_disk_is_full_is_recorded_when_it_can_be
     assert forgotten(joined)
 
 
-def test_station_may_not_have_any_number_of_parts_waiting(joined: TestClient) -> None:
+def test_station_may_not_have_any_number_of_parts_waiting(joined: Client) -> None:
     for n in range(OPEN_LIMIT):
         assert verdict(post(joined, LEFT, str(n), view_id="left", deadline_ms=LONG_MS)) == MISSING
     assert verdict(post(joined, LEFT, "more", view_id="left")) == (503, "recheck", 902)
@@ -483,7 +487,7 @@ def test_station_may_not_have_any_number_of_parts_waiting(joined: TestClient) ->
     assert verdict(post(joined, LEFT, "more", view_id="left")) == MISSING
 
 
-def test_parts_of_two_epochs_do_not_join(joined: TestClient) -> None:
+def test_parts_of_two_epochs_do_not_join(joined: Client) -> None:
     post(joined, LEFT, view_id="left", trigger_epoch="a")
     other = post(joined, RIGHT, view_id="right", trigger_epoch="b")
     assert (verdict(other), state_of(other)) == (MISSING, "processing")
@@ -491,7 +495,7 @@ def test_parts_of_two_epochs_do_not_join(joined: TestClient) -> None:
     assert of_trigger(joined, "1", trigger_epoch="b").content == other.content
 
 
-def test_processing_is_said_on_one_line_too(joined: TestClient) -> None:
+def test_processing_is_said_on_one_line_too(joined: Client) -> None:
     response = post(joined, LEFT, view_id="left", headers={"accept": "text/plain"})
     code, disposition, result_id = response.text.split()
     assert (code, disposition) == ("903", "recheck")
@@ -499,12 +503,12 @@ def test_processing_is_said_on_one_line_too(joined: TestClient) -> None:
 
 
 @pytest.fixture
-def no_retention(joined: TestClient, stores: Stores) -> TestClient:
+def no_retention(joined: Client, stores: Stores) -> Client:
     expect_views(joined, stores, "left", "right", keep_ok_share=0.0)
     return joined
 
 
-def test_views_of_a_good_part_are_not_kept_because_it_waited(no_retention: TestClient) -> None:
+def test_views_of_a_good_part_are_not_kept_because_it_waited(no_retention: Client) -> None:
     post(no_retention, LEFT, view_id="left")
     post(no_retention, RIGHT, view_id="right")
     (found,) = records(no_retention)
@@ -512,7 +516,7 @@ def test_views_of_a_good_part_are_not_kept_because_it_waited(no_retention: TestC
     assert not any(v.image_kept or server_of(no_retention).images.has(v.image_sha256) for v in found.views)
 
 
-def test_share_of_good_parts_that_is_kept_does_not_grow_with_their_views(joined: TestClient, stores: Stores) -> None:
+def test_share_of_good_parts_that_is_kept_does_not_grow_with_their_views(joined: Client, stores: Stores) -> None:
     share = 0.3
     names = ("a", "b", "c", "d")
     expect_views(joined, stores, *names, keep_ok_share=share)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from starlette.testclient import TestClient
+from httpx2 import Client
 
 from service.line.champions import REST_AFTER_S
 from service.wiring import Stores
@@ -18,7 +18,7 @@ NOT_READY = (503, "recheck", 907)
 
 
 @pytest.fixture
-def crowded(stores: Stores, tmp_path: Path, open_line: OpenLine) -> Iterator[TestClient]:
+def crowded(stores: Stores, tmp_path: Path, open_line: OpenLine) -> Iterator[Client]:
     """Three products, and memory for one model."""
     for product in PRODUCTS:
         add_champion(stores, tmp_path, product)
@@ -27,16 +27,16 @@ def crowded(stores: Stores, tmp_path: Path, open_line: OpenLine) -> Iterator[Tes
         yield http
 
 
-def facts(http: TestClient, product: str) -> dict[str, object]:
+def facts(http: Client, product: str) -> dict[str, object]:
     found: dict[str, object] = http.get("/v1/stations/s1/state").json()["products"][product]
     return found
 
 
-def is_resting(http: TestClient, product: str) -> bool:
+def is_resting(http: Client, product: str) -> bool:
     return bool(facts(http, product)["resting"])
 
 
-def running(http: TestClient) -> str:
+def running(http: Client) -> str:
     (product,) = server_of(http).champions.loaded
     return product
 
@@ -44,11 +44,11 @@ def running(http: TestClient) -> str:
 triggers = map(str, itertools.count())
 
 
-def ask(http: TestClient, product: str, station: str = "s1") -> tuple[int, str, int]:
+def ask(http: Client, product: str, station: str = "s1") -> tuple[int, str, int]:
     return verdict(post(http, encoded(BRIGHT), next(triggers), product=product, station=station))
 
 
-def test_model_that_rests_comes_back_when_a_part_asks_for_it(crowded: TestClient) -> None:
+def test_model_that_rests_comes_back_when_a_part_asks_for_it(crowded: Client) -> None:
     first = running(crowded)
     wanted = next(product for product in PRODUCTS if product != first)
     assert ask(crowded, first) == (200, "reject", 7)
@@ -65,7 +65,7 @@ def test_model_that_rests_comes_back_when_a_part_asks_for_it(crowded: TestClient
     wait_until(lambda: ask(crowded, first) == (200, "reject", 7))
 
 
-def test_product_that_is_running_is_served_whatever_others_ask_for(crowded: TestClient) -> None:
+def test_product_that_is_running_is_served_whatever_others_ask_for(crowded: Client) -> None:
     """Its model leaves only when no part has needed it for a while."""
     first = running(crowded)
     wanted = next(product for product in PRODUCTS if product != first)
@@ -77,14 +77,14 @@ def test_product_that_is_running_is_served_whatever_others_ask_for(crowded: Test
     assert running(crowded) == first
 
 
-def test_part_that_names_no_product_is_not_judged_by_the_model_that_happens_to_be_there(crowded: TestClient) -> None:
+def test_part_that_names_no_product_is_not_judged_by_the_model_that_happens_to_be_there(crowded: Client) -> None:
     response = post(crowded, encoded(DARK), next(triggers))
     assert verdict(response) == NOT_READY
     assert "3 products" in response.json()["reasons"][0]
     assert "&product=" in response.json()["remedy"]
 
 
-def test_what_was_answered_is_told_again_while_its_model_rests(crowded: TestClient) -> None:
+def test_what_was_answered_is_told_again_while_its_model_rests(crowded: Client) -> None:
     first = running(crowded)
     answer = post(crowded, encoded(DARK), "mine", product=first, station="s3")
     wanted = next(product for product in PRODUCTS if product != first)
@@ -93,7 +93,7 @@ def test_what_was_answered_is_told_again_while_its_model_rests(crowded: TestClie
 
 
 def test_model_that_is_promoted_for_the_running_product_is_taken_over(
-    crowded: TestClient, stores: Stores, tmp_path: Path
+    crowded: Client, stores: Stores, tmp_path: Path
 ) -> None:
     first = running(crowded)
     model = add_champion(stores, tmp_path, first, gain=0.5)

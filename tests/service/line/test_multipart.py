@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from starlette.testclient import TestClient
+from httpx2 import Client
 
 from service.line.requests import VIEW_LIMIT
 from service.wiring import Stores
@@ -40,7 +40,7 @@ META = {"station": "s1", "trigger_id": "1", "views": [{"view_id": "left"}, {"vie
         ({"left": MIDDLE, "right": BRIGHT, "top": DARK}, (200, "reject", 7)),
     ],
 )
-def test_worst_view_decides(line: TestClient, levels: dict[str, int], told: tuple[int, str, int]) -> None:
+def test_worst_view_decides(line: Client, levels: dict[str, int], told: tuple[int, str, int]) -> None:
     images = {name: encoded(level, seed=n) for n, (name, level) in enumerate(levels.items())}
     response = post_views(line, images, part_id="P1")
     answer = response.json()
@@ -59,7 +59,7 @@ def test_worst_view_decides(line: TestClient, levels: dict[str, int], told: tupl
     }
 
 
-def test_views_may_be_named_by_the_files_alone(line: TestClient) -> None:
+def test_views_may_be_named_by_the_files_alone(line: Client) -> None:
     text = json.dumps({"station": "s1", "trigger_id": 7}).encode()
     body = form([("left", PNG, encoded(DARK)), ("meta", "", text), ("right", PNG, encoded(BRIGHT))])
     response = post_form(line, body)
@@ -67,19 +67,19 @@ def test_views_may_be_named_by_the_files_alone(line: TestClient) -> None:
     assert response.json()["trigger_id"] == "7"
 
 
-def test_names_in_any_script_are_the_same_in_meta_and_file(line: TestClient) -> None:
+def test_names_in_any_script_are_the_same_in_meta_and_file(line: Client) -> None:
     response = post_views(line, {"сверху": encoded(DARK), "unten é": encoded(BRIGHT)})
     assert verdict(response) == (200, "reject", 7)
     assert {view["view_id"] for view in response.json()["views"]} == {"сверху", "unten é"}
 
 
-def test_camera_of_a_view_is_watched_under_its_own_name(line: TestClient) -> None:
+def test_camera_of_a_view_is_watched_under_its_own_name(line: Client) -> None:
     views = [{"view_id": "left", "camera": "C1"}, {"view_id": "right"}]
     post_views(line, {"left": encoded(DARK), "right": encoded(DARK, 1)}, views=views)
     assert set(line.get("/v1/stations/s1/state").json()["optics"]) == {"C1", "right"}
 
 
-def test_same_part_again_gets_its_answer_byte_for_byte(line: TestClient) -> None:
+def test_same_part_again_gets_its_answer_byte_for_byte(line: Client) -> None:
     images = {"left": encoded(DARK), "right": encoded(BRIGHT)}
     first = post_views(line, images)
     assert post_views(line, images).content == first.content
@@ -92,7 +92,7 @@ def test_same_part_again_gets_its_answer_byte_for_byte(line: TestClient) -> None
     assert len(recorded(line)) == 1
 
 
-def test_one_part_posted_many_times_at_once_is_judged_once(line: TestClient) -> None:
+def test_one_part_posted_many_times_at_once_is_judged_once(line: Client) -> None:
     images = {"left": encoded(DARK), "right": encoded(BRIGHT)}
     for trigger in ("1", "2", "3"):
         with ThreadPoolExecutor(8) as pool:
@@ -102,7 +102,7 @@ def test_one_part_posted_many_times_at_once_is_judged_once(line: TestClient) -> 
     assert Counter(i.trigger_id for i in recorded(line)) == {"1": 1, "2": 1, "3": 1}
 
 
-def test_part_with_one_other_view_is_refused_and_the_first_stands(line: TestClient) -> None:
+def test_part_with_one_other_view_is_refused_and_the_first_stands(line: Client) -> None:
     images = {"left": encoded(DARK), "right": encoded(DARK, 1)}
     first = post_views(line, images)
     assert verdict(post_views(line, {**images, "right": encoded(BRIGHT)})) == (409, "recheck", 900)
@@ -112,7 +112,7 @@ def test_part_with_one_other_view_is_refused_and_the_first_stands(line: TestClie
     assert len(recorded(line)) == 1
 
 
-def test_keys_are_for_each_view(line: TestClient) -> None:
+def test_keys_are_for_each_view(line: Client) -> None:
     left, right = encoded(DARK), encoded(DARK, 1)
     assert verdict(post_views(line, {"left": left, "right": right})) == (200, "pass", 0)
     assert verdict(post_views(line, {"left": right, "right": left}, "2")) == (200, "pass", 0)
@@ -120,7 +120,7 @@ def test_keys_are_for_each_view(line: TestClient) -> None:
     assert verdict(post(line, encoded(BRIGHT), view_id="left")) == (409, "recheck", 900)
 
 
-def test_part_is_never_judged_without_the_view_that_came_before(line: TestClient) -> None:
+def test_part_is_never_judged_without_the_view_that_came_before(line: Client) -> None:
     bright = encoded(BRIGHT)
     alone = post(line, bright, view_id="left")
     whole = post_views(line, {"left": bright, "right": encoded(DARK)})
@@ -131,14 +131,14 @@ def test_part_is_never_judged_without_the_view_that_came_before(line: TestClient
     assert sorted(len(i.views) for i in recorded(line)) == [1, 2]
 
 
-def test_answer_of_a_part_is_not_replaced_by_that_of_a_later_view(line: TestClient) -> None:
+def test_answer_of_a_part_is_not_replaced_by_that_of_a_later_view(line: Client) -> None:
     images = {"left": encoded(BRIGHT), "right": encoded(DARK)}
     first = post_views(line, images)
     assert verdict(post(line, encoded(DARK, 5), view_id="top")) == (200, "pass", 0)
     assert post_views(line, images).content == first.content
 
 
-def test_announced_hash_is_held_against_the_image(line: TestClient) -> None:
+def test_announced_hash_is_held_against_the_image(line: Client) -> None:
     images = {"left": encoded(DARK), "right": encoded(DARK, 1)}
     true = [{"view_id": n, "sha256": hashlib.sha256(i).hexdigest().upper()} for n, i in images.items()]
     assert verdict(post_views(line, images, views=true)) == (200, "pass", 0)
@@ -150,7 +150,7 @@ def test_announced_hash_is_held_against_the_image(line: TestClient) -> None:
         assert verdict(post_views(line, images, f"wrong-{n}", views=true)) == (200, "pass", 0)
 
 
-def test_one_unreadable_view_makes_the_part_unreadable(line: TestClient) -> None:
+def test_one_unreadable_view_makes_the_part_unreadable(line: Client) -> None:
     for n, level in enumerate((DARK, BRIGHT)):
         response = post_views(line, {"left": encoded(level), "right": b"no image"}, str(n))
         assert verdict(response) == (200, "recheck", 906)
@@ -158,7 +158,7 @@ def test_one_unreadable_view_makes_the_part_unreadable(line: TestClient) -> None
     assert all(view.image_kept for i in recorded(line) for view in i.views)
 
 
-def test_view_that_the_recipe_does_not_expect_is_refused(line: TestClient, stores: Stores) -> None:
+def test_view_that_the_recipe_does_not_expect_is_refused(line: Client, stores: Stores) -> None:
     expect_views(line, stores, "left", "right")
     response = post_views(line, {"left": encoded(DARK), "under": encoded(DARK, 1)})
     assert verdict(response) == (422, "recheck", 900)
@@ -167,7 +167,7 @@ def test_view_that_the_recipe_does_not_expect_is_refused(line: TestClient, store
     assert verdict(post_views(line, {"left": encoded(DARK), "right": encoded(DARK, 1)})) == (200, "pass", 0)
 
 
-def test_whole_part_in_one_request_waits_for_nothing(line: TestClient, stores: Stores) -> None:
+def test_whole_part_in_one_request_waits_for_nothing(line: Client, stores: Stores) -> None:
     expect_views(line, stores, "left", "right")
     response = post_views(line, {"left": encoded(DARK), "right": encoded(BRIGHT)})
     assert verdict(response) == (200, "reject", 7)
@@ -184,7 +184,7 @@ def raw_view(name: str, level: int, *, stride: int, pixel_format: str = "Mono8")
     return {**said, "stride": stride, "exposure_us": 250.5, "gain": 1.5}, padded.tobytes()
 
 
-def test_raw_pixels_with_padded_rows_are_read_beside_files(line: TestClient) -> None:
+def test_raw_pixels_with_padded_rows_are_read_beside_files(line: Client) -> None:
     said, pixels = raw_view("left", DARK, stride=100)
     images = {"left": pixels, "right": encoded(DARK, 1)}
     views = [said, {"view_id": "right", "encoding": "png"}]
@@ -195,7 +195,7 @@ def test_raw_pixels_with_padded_rows_are_read_beside_files(line: TestClient) -> 
     assert verdict(post_views(line, {**images, "left": more}, "4", views=[bright, views[1]])) == (200, "reject", 7)
 
 
-def test_several_views_have_one_deadline(line: TestClient) -> None:
+def test_several_views_have_one_deadline(line: Client) -> None:
     images = {"left": encoded(DARK), "right": encoded(DARK, 1)}
     response = post_views(line, images, deadline_ms=0.001)
     assert verdict(response) == (200, "recheck", 901)
@@ -224,7 +224,7 @@ HOSTILE_META = {
 
 
 @pytest.mark.parametrize("meta", HOSTILE_META.values(), ids=HOSTILE_META)
-def test_meta_that_is_no_object_of_fields_is_refused(line: TestClient, meta: bytes) -> None:
+def test_meta_that_is_no_object_of_fields_is_refused(line: Client, meta: bytes) -> None:
     response = post_form(line, form([("meta", "application/json", meta), ("left", PNG, encoded(DARK))]))
     assert verdict(response) == (422, "recheck", 900)
     assert len(response.content) < 3000
@@ -236,7 +236,7 @@ NONSENSE: list[Any] = [
 
 
 @pytest.mark.parametrize("value", NONSENSE, ids=repr)
-def test_nonsense_in_any_field_of_meta_is_refused_or_read(line: TestClient, value: Any) -> None:
+def test_nonsense_in_any_field_of_meta_is_refused_or_read(line: Client, value: Any) -> None:
     images = {"left": encoded(DARK), "right": encoded(DARK, 1)}
     part_fields = ("station", "trigger_id", "trigger_epoch", "product", "part_id", "lot", "captured_at", "deadline_ms",
                    "mode", "views", "anything")  # fmt: skip
@@ -256,7 +256,7 @@ def test_nonsense_in_any_field_of_meta_is_refused_or_read(line: TestClient, valu
         assert json.loads(response.content)["reasons"] or disposition == "pass"
 
 
-def test_seventeen_views_are_refused_and_sixteen_are_judged(line: TestClient) -> None:
+def test_seventeen_views_are_refused_and_sixteen_are_judged(line: Client) -> None:
     images = {f"v{n}": encoded(DARK, seed=n) for n in range(VIEW_LIMIT + 1)}
     assert verdict(post_views(line, images)) == (422, "recheck", 900)
     text = json.dumps({"station": "s1", "trigger_id": "1"}).encode()
@@ -290,7 +290,7 @@ BODIES = {
 
 
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
-def test_body_that_is_not_one_meta_and_its_files_is_refused(line: TestClient, body: bytes) -> None:
+def test_body_that_is_not_one_meta_and_its_files_is_refused(line: Client, body: bytes) -> None:
     assert verdict(post_form(line, body)) == (422, "recheck", 900)
 
 
@@ -298,18 +298,18 @@ def test_body_that_is_not_one_meta_and_its_files_is_refused(line: TestClient, bo
     "content_type",
     ["", "; boundary=", '; boundary="', ";=", "; boundary=" + "x" * 5000],
 )
-def test_content_type_without_the_body_s_boundary_is_refused(line: TestClient, content_type: str) -> None:
+def test_content_type_without_the_body_s_boundary_is_refused(line: Client, content_type: str) -> None:
     response = post_form(line, WHOLE, content_type=f"multipart/form-data{content_type}")
     assert verdict(response) == (422, "recheck", 900)
 
 
-def test_view_of_a_type_that_is_not_read_is_refused(line: TestClient) -> None:
+def test_view_of_a_type_that_is_not_read_is_refused(line: Client) -> None:
     for content_type in ("", "image/gif", "text/html"):
         body = form([GOOD[0], ("left", content_type, b"x"), GOOD[2]])
         assert verdict(post_form(line, body)) == (415, "recheck", 900)
 
 
-def test_random_damage_to_a_body_never_breaks_the_line(line: TestClient) -> None:
+def test_random_damage_to_a_body_never_breaks_the_line(line: Client) -> None:
     rng = np.random.default_rng(5)
     whole = form([GOOD[0], ("left", PNG, encoded(DARK)), ("right", PNG, encoded(BRIGHT))])
     for _ in range(250):
@@ -322,13 +322,13 @@ def test_random_damage_to_a_body_never_breaks_the_line(line: TestClient) -> None
         assert disposition in ("recheck", "reject")
 
 
-def test_body_above_the_limit_is_too_large(stores: Stores, line: TestClient) -> None:
-    limit = server_of(line).settings.max_image_mb
-    response = post_form(line, WHOLE, headers={"content-length": str(int(limit * 1e6) + 1)})
+def test_body_above_the_limit_is_too_large(asgi_line: Client) -> None:
+    limit = server_of(asgi_line).settings.max_image_mb
+    response = post_form(asgi_line, WHOLE, headers={"content-length": str(int(limit * 1e6) + 1)})
     assert verdict(response) == (413, "recheck", 900)
 
 
-def test_station_of_meta_counts_for_the_key(line: TestClient, stores: Stores) -> None:
+def test_station_of_meta_counts_for_the_key(line: Client, stores: Stores) -> None:
     """Whatever station the query names."""
     response = post_views(line, {"left": encoded(DARK)}, query={"station": "s9"})
     assert response.json()["station"] == "s1"

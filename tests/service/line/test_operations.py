@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from starlette.testclient import TestClient
+from httpx2 import Client
 
 from service.wiring import Stores
 from tests.service.line.conftest import OpenLine
@@ -38,7 +38,7 @@ def test_life_of_a_station(stores: Stores, tmp_path: Path, open_line: OpenLine) 
         assert [s["station"] for s in http.get("/v1/stations").json()] == ["s1"]
 
 
-def test_heartbeat_counts(line: TestClient) -> None:
+def test_heartbeat_counts(line: Client) -> None:
     first = line.get("/v1/stations/s1/state").json()["heartbeat"]
     began = time.monotonic()
     wait_until(lambda: line.get("/v1/stations/s1/state").json()["heartbeat"] > first)
@@ -56,7 +56,7 @@ def test_health_and_metrics_need_no_key(stores: Stores, tmp_path: Path, open_lin
         assert [http.get(path).status_code for path in ("/health/live", "/health/ready", "/metrics")] == [200] * 3
 
 
-def test_metrics_count_every_answer_refusal_and_repeat(line: TestClient) -> None:
+def test_metrics_count_every_answer_refusal_and_repeat(line: Client) -> None:
     post(line, encoded(DARK), "1")
     post(line, encoded(DARK), "1")
     post(line, encoded(BRIGHT), "2", mode="shadow")
@@ -91,16 +91,16 @@ def test_metrics_count_every_answer_refusal_and_repeat(line: TestClient) -> None
     assert (registry.get_sample_value("loupe_last_drain_timestamp_seconds") or 0) > time.time() - 5
 
 
-def test_names_from_outside_do_not_fill_the_memory(line: TestClient) -> None:
+def test_names_from_outside_do_not_fill_the_memory(line: Client) -> None:
     server = server_of(line)
     for n in range(300):
         server.metrics.watched(f"s{n}/0", {}, standing=False)
-        server.stations.seen(f"s{n}", server.clock())
+        server.stations.seen(f"s{n}", server.clock(), None)
     assert len(server.stations.names()) == 256
     assert line.get("/metrics").text.count("loupe_optics_alarm_standing{") == 257
 
 
-def test_answer_can_be_had_again_before_and_after_it_reached_the_database(line: TestClient, stores: Stores) -> None:
+def test_answer_can_be_had_again_before_and_after_it_reached_the_database(line: Client, stores: Stores) -> None:
     with stores.database.write():
         answer = post(line, encoded(BRIGHT))
         address = f"/v1/inspections/{answer.json()['result_id']}"

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from annotated_types import Ge
-from starlette.testclient import TestClient
+from httpx2 import Client
 
 from service.settings import Settings
 from service.wiring import Stores
@@ -22,13 +22,13 @@ SIZE = (240, 320)
 
 
 @pytest.fixture
-def watched_line(stores: Stores, tmp_path: Path, open_line: OpenLine) -> Iterator[TestClient]:
+def watched_line(stores: Stores, tmp_path: Path, open_line: OpenLine) -> Iterator[Client]:
     add_champion(stores, tmp_path)
     with open_line(commission_images=COMMISSION) as http:
         yield http
 
 
-def show(http: TestClient, n: int, light: float = 1.0, trigger: str = "", **query: str) -> dict[str, Any]:
+def show(http: Client, n: int, light: float = 1.0, trigger: str = "", **query: str) -> dict[str, Any]:
     """The answer to a part as raw pixels; small pictures have too few of them to tell noise from focus."""
     pixels = (picture(LEVEL, n, *SIZE) * light).astype(np.uint8)
     headers = {"x-pixel-format": "RGB8", "x-width": str(SIZE[1]), "x-height": str(SIZE[0])}
@@ -39,24 +39,24 @@ def show(http: TestClient, n: int, light: float = 1.0, trigger: str = "", **quer
     return answer
 
 
-def commission(http: TestClient) -> None:
+def commission(http: Client) -> None:
     for n in range(COMMISSION + 20):
         assert show(http, n)["disposition"] == "pass"
     assert server_of(http).watch.summary() == {"s1/0": "ok"}
 
 
-def dim(http: TestClient, count: int = 6) -> list[tuple[str, int]]:
+def dim(http: Client, count: int = 6) -> list[tuple[str, int]]:
     """Disposition and result code of parts under a lamp that has lost light."""
     answers = [show(http, 1000 + n, DIMMED, f"d-{n}") for n in range(count)]
     return [(a["disposition"], a["result_code"]) for a in answers]
 
 
-def sample(http: TestClient, name: str, **labels: str) -> float | None:
+def sample(http: Client, name: str, **labels: str) -> float | None:
     return server_of(http).registry.get_sample_value(name, labels)
 
 
 def test_dimmed_lamp_alarms_everywhere_and_nothing_passes_until_it_clears(
-    watched_line: TestClient, capsys: pytest.CaptureFixture[str]
+    watched_line: Client, capsys: pytest.CaptureFixture[str]
 ) -> None:
     http = watched_line
     commission(http)
@@ -94,7 +94,7 @@ def test_dimmed_lamp_alarms_everywhere_and_nothing_passes_until_it_clears(
     assert sample(http, "loupe_optics_alarm_standing", camera="s1/0") == 0
 
 
-def test_recipe_may_let_the_line_go_on_under_an_alarm(watched_line: TestClient, stores: Stores) -> None:
+def test_recipe_may_let_the_line_go_on_under_an_alarm(watched_line: Client, stores: Stores) -> None:
     change_recipe(stores, on_optics_alarm="continue")
     wait_until(lambda: server_of(watched_line).champions.active(None, "s1").recipe.version == 2)
     commission(watched_line)
@@ -103,7 +103,7 @@ def test_recipe_may_let_the_line_go_on_under_an_alarm(watched_line: TestClient, 
     assert recorded(watched_line)[0].drift_state == "alarm"
 
 
-def test_challenges_and_shadows_neither_raise_an_alarm_nor_suffer_from_one(watched_line: TestClient) -> None:
+def test_challenges_and_shadows_neither_raise_an_alarm_nor_suffer_from_one(watched_line: Client) -> None:
     commission(watched_line)
     for n in range(10):
         assert show(watched_line, n, 0.3, f"c-{n}", mode="challenge")["disposition"] == "pass"
@@ -112,7 +112,7 @@ def test_challenges_and_shadows_neither_raise_an_alarm_nor_suffer_from_one(watch
     assert show(watched_line, 5, 1.0, "golden", mode="challenge")["disposition"] == "pass"
 
 
-def test_alarm_of_one_camera_leaves_the_others_alone(watched_line: TestClient) -> None:
+def test_alarm_of_one_camera_leaves_the_others_alone(watched_line: Client) -> None:
     commission(watched_line)
     dim(watched_line)
     assert show(watched_line, 1, 1.0, "x", camera="side")["disposition"] == "pass"
@@ -124,7 +124,7 @@ def test_alarm_of_one_camera_leaves_the_others_alone(watched_line: TestClient) -
     }
 
 
-def test_intended_change_learns_anew(watched_line: TestClient) -> None:
+def test_intended_change_learns_anew(watched_line: Client) -> None:
     http = watched_line
     commission(http)
     dim(http)
@@ -147,13 +147,13 @@ def test_what_was_learnt_stays_across_a_restart(stores: Stores, tmp_path: Path, 
         assert show(http, 3000, DIMMED, "again")["result_code"] == 904
 
 
-def test_unreadable_images_teach_nothing(watched_line: TestClient) -> None:
+def test_unreadable_images_teach_nothing(watched_line: Client) -> None:
     for n in range(20):
         post(watched_line, b"no image", str(n))
     assert server_of(watched_line).watch.summary() == {}
 
 
-def test_flat_synthetic_frames_are_answered(watched_line: TestClient) -> None:
+def test_flat_synthetic_frames_are_answered(watched_line: Client) -> None:
     """Frames without any noise: no spread to divide by."""
     flat = [np.full((48, 64, 3), level, np.uint8) for level in (0, 60, 255)]
     for n in range(2 * COMMISSION):

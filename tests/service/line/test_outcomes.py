@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from httpx2 import Response
-from starlette.testclient import TestClient
+from httpx2 import Client, Response
 
 from service.wiring import Stores
 from storage import outcomes
@@ -16,21 +15,21 @@ from tests.service.line.posting import drained, expect_views, post, server_of, v
 from tests.service.line.stocked import DARK, MIDDLE, encoded, wait_until
 
 
-def say(http: TestClient, result_id: str, disposition: str = "rework", by: str = "anna", **more: Any) -> Response:
+def say(http: Client, result_id: str, disposition: str = "rework", by: str = "anna", **more: Any) -> Response:
     return http.post(f"/v1/inspections/{result_id}/disposition", json={"disposition": disposition, "by": by, **more})
 
 
-def inspected(http: TestClient, trigger: str = "1", **query: Any) -> str:
+def inspected(http: Client, trigger: str = "1", **query: Any) -> str:
     return str(post(http, encoded(MIDDLE, len(trigger)), trigger, **query).json()["result_id"])
 
 
-def stored(http: TestClient, result_id: str) -> Sequence[Outcome]:
+def stored(http: Client, result_id: str) -> Sequence[Outcome]:
     wait_until(lambda: drained(http))
     with server_of(http).database.read() as connection:
         return outcomes.of_inspection(connection, result_id)
 
 
-def test_every_word_is_added_and_none_is_changed(line: TestClient) -> None:
+def test_every_word_is_added_and_none_is_changed(line: Client) -> None:
     result_id = inspected(line, part_id="P1")
     answer = line.get(f"/v1/inspections/{result_id}").content
     first = say(line, result_id, **{"class": "scratch"}, comment="by hand")
@@ -42,7 +41,7 @@ def test_every_word_is_added_and_none_is_changed(line: TestClient) -> None:
     assert line.get(f"/v1/inspections/{result_id}").content == answer, "the verdict is what it was"
 
 
-def test_words_are_shown_with_the_part(line: TestClient) -> None:
+def test_words_are_shown_with_the_part(line: Client) -> None:
     result_id = inspected(line, part_id="P1")
     other = inspected(line, "22", part_id="P1", station="s2")
     wait_until(lambda: drained(line))
@@ -59,7 +58,7 @@ def test_words_are_shown_with_the_part(line: TestClient) -> None:
     assert found[other] == []
 
 
-def test_word_that_is_sent_twice_is_stored_once(line: TestClient) -> None:
+def test_word_that_is_sent_twice_is_stored_once(line: Client) -> None:
     result_id = inspected(line)
     for _ in range(3):
         assert say(line, result_id, id="page-7").json()["id"] == "page-7"
@@ -70,7 +69,7 @@ def test_word_that_is_sent_twice_is_stored_once(line: TestClient) -> None:
 
 
 @pytest.mark.parametrize("result_id", ["unheard", "0", "a%00b", "%F0%9F", "x" * 3000])
-def test_inspection_that_is_not_there_is_not_found(line: TestClient, result_id: str) -> None:
+def test_inspection_that_is_not_there_is_not_found(line: Client, result_id: str) -> None:
     assert verdict(say(line, result_id)) == (404, "recheck", 900)
 
 
@@ -92,7 +91,7 @@ WRONG: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("word", WRONG, ids=repr)
-def test_word_that_can_not_be_read_is_refused(line: TestClient, word: dict[str, Any]) -> None:
+def test_word_that_can_not_be_read_is_refused(line: Client, word: dict[str, Any]) -> None:
     result_id = inspected(line)
     address, headers = f"/v1/inspections/{result_id}/disposition", {"content-type": "application/json"}
     response = line.post(address, content=json.dumps(word), headers=headers)
@@ -101,14 +100,14 @@ def test_word_that_can_not_be_read_is_refused(line: TestClient, word: dict[str, 
 
 
 @pytest.mark.parametrize("body", [b"", b"null", b"[]", b"{", b"\xff", b"[" * 100_000], ids=lambda body: repr(body[:5]))
-def test_body_that_is_no_word_is_refused(line: TestClient, body: bytes) -> None:
+def test_body_that_is_no_word_is_refused(line: Client, body: bytes) -> None:
     address = f"/v1/inspections/{inspected(line)}/disposition"
     response = line.post(address, content=body, headers={"content-type": "application/json"})
     assert response.status_code in (400, 422)
     assert verdict(response)[1:] == ("recheck", 900)
 
 
-def test_control_characters_do_not_reach_the_database(line: TestClient) -> None:
+def test_control_characters_do_not_reach_the_database(line: Client) -> None:
     result_id = inspected(line)
     for more in ({"by": "an\x00na"}, {"class": "a\x00"}, {"id": "\x00"}):
         assert 400 <= say(line, result_id, **more).status_code < 500
@@ -116,14 +115,14 @@ def test_control_characters_do_not_reach_the_database(line: TestClient) -> None:
     assert [o.comment for o in stored(line, result_id)] == ["line one\nline two"]
 
 
-def test_word_is_taken_while_the_database_is_away(line: TestClient, stores: Stores) -> None:
+def test_word_is_taken_while_the_database_is_away(line: Client, stores: Stores) -> None:
     with stores.database.write():
         result_id = inspected(line)
         assert say(line, result_id).status_code == 200
     assert [o.disposition for o in stored(line, result_id)] == ["rework"]
 
 
-def test_word_on_a_part_that_waits_for_views_is_taken(line: TestClient, stores: Stores) -> None:
+def test_word_on_a_part_that_waits_for_views_is_taken(line: Client, stores: Stores) -> None:
     expect_views(line, stores, "left", "right")
     result_id = inspected(line, view_id="left")
     assert say(line, result_id).status_code == 200
@@ -131,7 +130,7 @@ def test_word_on_a_part_that_waits_for_views_is_taken(line: TestClient, stores: 
     assert [o.disposition for o in stored(line, result_id)] == ["rework"]
 
 
-def test_word_that_can_not_be_put_on_disk_is_not_taken(line: TestClient) -> None:
+def test_word_that_can_not_be_put_on_disk_is_not_taken(line: Client) -> None:
     result_id = inspected(line)
     wait_until(lambda: drained(line))
     break_journal(line)

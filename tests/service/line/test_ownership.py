@@ -14,6 +14,7 @@ import pytest
 
 from service.line import ownership
 from service.line.ownership import (
+    ASK_WAIT_S,
     EARLIER_WAIT_S,
     STATION_LIMIT,
     TAKEOVER_S,
@@ -295,6 +296,28 @@ def test_database_that_hangs_holds_up_a_part_only_for_a_while(start: Start) -> N
         began = time.monotonic()
         assert asyncio.run(a.ownership.owner_of("s1", wait_s=0.05)) is None
         assert time.monotonic() - began < 5
+
+
+def test_database_that_hangs_holds_up_no_part_of_a_station_that_is_ours(start: Start, clock: Clock) -> None:
+    """Whose it is is asked before nobody can be sure any more."""
+    a = start("a")
+    assert a.owner("s1") is None
+    a.look()
+
+    async def play() -> float:
+        with a.ownership._database_lock:  # as if a look waited for ever
+            clock.now += TAKEOVER_S - ASK_WAIT_S
+            assert a.ownership.is_ours("s1")
+            clock.now += 2 * ASK_WAIT_S
+            assert not a.ownership.is_ours("s1")
+            began = time.monotonic()
+            assert await a.ownership.owner_of("s1") is None
+            took_s = time.monotonic() - began
+            assert a.ownership.is_ours("s1")
+        await asyncio.gather(*(asked for asked, _ in a.ownership._asked.values()))
+        return took_s
+
+    assert asyncio.run(play()) < ASK_WAIT_S / 2
 
 
 def test_strange_names_do_not_grow_without_end(start: Start) -> None:

@@ -1,3 +1,4 @@
+import json
 import os
 import resource
 import secrets
@@ -17,7 +18,10 @@ from paho.mqtt.enums import CallbackAPIVersion
 from structlog.testing import capture_logs
 
 from service.line.publishing import NoTopicName, VerdictPublisher
-from tests.service.line.stocked import wait_until
+from service.wiring import Stores
+from tests.service.line.conftest import OpenLine
+from tests.service.line.posting import expect_views, post
+from tests.service.line.stocked import DARK, add_champion, encoded, wait_until
 
 ADDRESS = "mqtt://127.0.0.1:1883"
 
@@ -418,3 +422,19 @@ def test_process_without_a_descriptor_left_connects_when_it_has_one_again() -> N
         listening.accept()[0].close()
         opened.close()
     assert "open files" in logs[0]["reason"]
+
+
+def test_part_that_waited_when_the_server_was_killed_is_told_by_the_next_one(
+    stores: Stores, tmp_path: Path, open_line: OpenLine, listener: Listener, station: str
+) -> None:
+    add_champion(stores, tmp_path)
+    with open_line() as http:
+        expect_views(http, stores, "left", "right")
+        first = post(http, encoded(DARK), station=station, view_id="left", deadline_ms=60_000)
+        shadow = post(http, encoded(DARK), "2", station=station, view_id="left", deadline_ms=60_000, mode="shadow")
+        assert [a.json()["result_state"] for a in (first, shadow)] == ["processing"] * 2
+        # What a killed process leaves is what is on disk at that moment.
+        copy = shutil.copytree(stores.settings.data_dir, tmp_path / "killed")
+    with open_line(data_dir=copy, mqtt_url=ADDRESS):
+        wait_until(lambda: len(listener.bodies) == 1)
+    assert [json.loads(body) for body in listener.bodies] == [{**first.json(), "result_state": "completed"}]

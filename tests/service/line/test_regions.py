@@ -6,7 +6,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from starlette.testclient import TestClient
+from httpx2 import Client
 
 from models.preprocess import Geometry
 from service.wiring import Stores
@@ -45,7 +45,7 @@ def add_mapping_champion(stores: Stores, folder: Path, geometry: Geometry) -> No
     promote(stores, store_model(stores, path, card=card))
 
 
-def regions(line: TestClient, body: bytes, trigger: str, media_type: str = "image/png") -> list[dict[str, Any]]:
+def regions(line: Client, body: bytes, trigger: str, media_type: str = "image/png") -> list[dict[str, Any]]:
     response = post(line, body, trigger, media_type=media_type)
     assert response.status_code == 200
     (view,) = response.json()["views"]

@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from starlette.testclient import TestClient
+from httpx2 import Client
 
 from service.wiring import Stores
 from tests.service.line.conftest import OpenLine
@@ -14,7 +14,7 @@ from tests.service.line.posting import drained, post, recorded, server_of, verdi
 from tests.service.line.stocked import BRIGHT, DARK, add_champion, encoded, wait_until
 
 
-def test_sixteen_posts_of_one_part_at_once_get_one_answer_and_one_record(line: TestClient) -> None:
+def test_sixteen_posts_of_one_part_at_once_get_one_answer_and_one_record(line: Client) -> None:
     body = encoded(DARK)
     for trigger in ("1", "2", "3"):
         with ThreadPoolExecutor(16) as pool:
@@ -25,7 +25,7 @@ def test_sixteen_posts_of_one_part_at_once_get_one_answer_and_one_record(line: T
     assert server_of(line).registry.get_sample_value("loupe_repeats_total") == 45
 
 
-def test_of_two_images_under_one_trigger_at_once_one_is_answered_and_one_refused(line: TestClient) -> None:
+def test_of_two_images_under_one_trigger_at_once_one_is_answered_and_one_refused(line: Client) -> None:
     bodies = [encoded(DARK), encoded(BRIGHT)]
     for n in range(10):
         with ThreadPoolExecutor(8) as pool:
@@ -37,7 +37,7 @@ def test_of_two_images_under_one_trigger_at_once_one_is_answered_and_one_refused
     assert len(recorded(line)) == 10
 
 
-def test_many_parts_at_once_are_each_recorded_once(line: TestClient) -> None:
+def test_many_parts_at_once_are_each_recorded_once(line: Client) -> None:
     bodies = [encoded(DARK if n % 3 else BRIGHT, seed=n) for n in range(60)]
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(lambda n: post(line, bodies[n], str(n)), range(60)))
@@ -71,7 +71,7 @@ def test_trigger_is_free_again_after_the_window(stores: Stores, tmp_path: Path, 
         assert http.get(f"/v1/inspections/{first['result_id']}").json() == first
 
 
-def test_part_shows_everything_known_of_it(line: TestClient) -> None:
+def test_part_shows_everything_known_of_it(line: Client) -> None:
     post(line, encoded(DARK), "1", part_id="P1")
     post(line, encoded(BRIGHT), "2", part_id="P1", station="s2")
     post(line, encoded(BRIGHT), "3", part_id="P2")
@@ -81,14 +81,14 @@ def test_part_shows_everything_known_of_it(line: TestClient) -> None:
 
 
 @pytest.mark.parametrize("mode", ["shadow", "challenge"])
-def test_trigger_of_a_shadow_or_a_challenge_is_no_verdict_for_production(line: TestClient, mode: str) -> None:
+def test_trigger_of_a_shadow_or_a_challenge_is_no_verdict_for_production(line: Client, mode: str) -> None:
     assert verdict(post(line, encoded(DARK), "1", mode=mode)) == (200, "pass", 0)
     assert verdict(post(line, encoded(DARK), "1")) == (409, "recheck", 900)
     assert verdict(post(line, encoded(DARK), "2")) == (200, "pass", 0)
     assert verdict(post(line, encoded(DARK), "2", mode=mode)) == (409, "recheck", 900)
 
 
-def test_good_view_does_not_speak_for_a_part_of_which_another_was_rejected(line: TestClient) -> None:
+def test_good_view_does_not_speak_for_a_part_of_which_another_was_rejected(line: Client) -> None:
     """Without `expected_views` every view is answered for itself; who asks for the trigger gets the worst."""
     assert verdict(post(line, encoded(BRIGHT), view_id="left")) == (200, "reject", 7)
     assert verdict(post(line, encoded(DARK), view_id="right")) == (200, "pass", 0)

@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from starlette.testclient import TestClient
+from httpx2 import Client
 
 from models.preprocess import PIXEL_FORMATS
 from service.wiring import Stores
@@ -52,7 +52,7 @@ def add_key(stores: Stores, station: str, secret: str) -> None:
     ],
 )
 def test_answer_has_every_field_of_the_contract(
-    line: TestClient, level: int, evaluation: str, disposition: str, code: int, name: str
+    line: Client, level: int, evaluation: str, disposition: str, code: int, name: str
 ) -> None:
     response = post(line, encoded(level), "41", part_id="P1", lot="L1", camera="top", view_id="v")
     answer = response.json()
@@ -77,7 +77,7 @@ def test_answer_has_every_field_of_the_contract(
     assert (view["class"] == name) or disposition == "recheck"
 
 
-def test_record_holds_what_was_answered_and_its_image(line: TestClient) -> None:
+def test_record_holds_what_was_answered_and_its_image(line: Client) -> None:
     body = encoded(BRIGHT)
     response = post(
         line,
@@ -104,7 +104,7 @@ def test_record_holds_what_was_answered_and_its_image(line: TestClient) -> None:
     assert answer["image_uri"].endswith(view.image_sha256)
 
 
-def test_plain_text_is_one_line_for_a_plc(line: TestClient) -> None:
+def test_plain_text_is_one_line_for_a_plc(line: Client) -> None:
     response = post(line, encoded(BRIGHT), headers={"accept": "text/plain"})
     code, disposition, result_id = response.text.removesuffix("\n").split(" ")
     assert response.headers["content-type"].startswith("text/plain")
@@ -112,25 +112,25 @@ def test_plain_text_is_one_line_for_a_plc(line: TestClient) -> None:
     assert line.get(f"/v1/inspections/{result_id}").json()["result_id"] == result_id
 
 
-def test_refusal_in_plain_text_has_the_same_form(line: TestClient) -> None:
+def test_refusal_in_plain_text_has_the_same_form(line: Client) -> None:
     response = post(line, encoded(DARK), station="", headers={"accept": "text/plain"})
     assert (response.status_code, response.text) == (422, "900 recheck -\n")
 
 
-def test_timing_travels_in_its_header(line: TestClient) -> None:
+def test_timing_travels_in_its_header(line: Client) -> None:
     stages = [entry.partition(";dur=") for entry in post(line, encoded(DARK)).headers["server-timing"].split(", ")]
     assert {"decode", "queue", "infer", "commit", "total"} == {name for name, _, _ in stages}
     assert all(float(ms) >= 0 for _, _, ms in stages)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".tiff"])
-def test_every_file_type_is_inspected(line: TestClient, suffix: str) -> None:
+def test_every_file_type_is_inspected(line: Client, suffix: str) -> None:
     media_type = {".jpg": "image/jpeg"}.get(suffix, f"image/{suffix[1:]}")
     assert verdict(post(line, encoded(BRIGHT, suffix=suffix), media_type=media_type)) == (200, "reject", 7)
 
 
 @pytest.mark.parametrize("name", sorted(PIXEL_FORMATS))
-def test_every_pixel_format_is_inspected(line: TestClient, name: str) -> None:
+def test_every_pixel_format_is_inspected(line: Client, name: str) -> None:
     pixel_format = PIXEL_FORMATS[name]
     deep = pixel_format.bits > 8
     channels = 3 if pixel_format.bytes_per_pixel == 3 else 1
@@ -140,7 +140,7 @@ def test_every_pixel_format_is_inspected(line: TestClient, name: str) -> None:
     assert verdict(post(line, raw, media_type="application/octet-stream", headers=headers)) == (200, "reject", 7)
 
 
-def test_rows_with_a_stride_are_inspected(line: TestClient) -> None:
+def test_rows_with_a_stride_are_inspected(line: Client) -> None:
     raw = np.zeros((48, 80), np.uint8)
     raw[:, :64] = BRIGHT
     headers = {"x-pixel-format": "Mono8", "x-width": "64", "x-height": "48", "x-stride": "80"}
@@ -149,7 +149,7 @@ def test_rows_with_a_stride_are_inspected(line: TestClient) -> None:
 
 
 @pytest.mark.parametrize("mode", ["shadow", "challenge"])
-def test_other_modes_are_recorded_as_simulated_and_not_watched(line: TestClient, mode: str) -> None:
+def test_other_modes_are_recorded_as_simulated_and_not_watched(line: Client, mode: str) -> None:
     answer = post(line, encoded(DARK), mode=mode).json()
     assert answer["is_simulated"] is True
     assert answer["provenance"]["drift_state"] == "unwatched"
@@ -176,7 +176,7 @@ def test_other_modes_are_recorded_as_simulated_and_not_watched(line: TestClient,
     ],
 )
 def test_requests_that_name_no_part_or_no_type_are_refused_and_not_recorded(
-    line: TestClient, query: dict[str, str], headers: dict[str, str], status: int
+    line: Client, query: dict[str, str], headers: dict[str, str], status: int
 ) -> None:
     refused = server_of(line).registry
     response = post(line, encoded(DARK), **{"trigger": "9", "headers": headers, **_renamed(query)})
@@ -216,14 +216,14 @@ def test_body_over_the_limit_that_does_not_say_its_length_is_refused(
         assert verdict(response) == (413, "recheck", 900)
 
 
-def test_another_image_under_the_same_trigger_is_refused_and_the_first_stands(line: TestClient) -> None:
+def test_another_image_under_the_same_trigger_is_refused_and_the_first_stands(line: Client) -> None:
     first = post(line, encoded(DARK))
     assert verdict(post(line, encoded(BRIGHT))) == (409, "recheck", 900)
     assert post(line, encoded(DARK)).content == first.content
 
 
 @pytest.mark.parametrize("changed", [{"station": "s2"}, {"trigger_epoch": "boot-2"}, {"view_id": "side"}])
-def test_trigger_of_another_station_epoch_or_view_is_another_part(line: TestClient, changed: dict[str, Any]) -> None:
+def test_trigger_of_another_station_epoch_or_view_is_another_part(line: Client, changed: dict[str, Any]) -> None:
     first = post(line, encoded(DARK)).json()
     assert verdict(post(line, encoded(BRIGHT), **changed)) == (200, "reject", 7)
     assert post(line, encoded(DARK)).json()["result_id"] == first["result_id"]
@@ -279,7 +279,7 @@ def test_keys_hold_from_the_first_answer_after_a_start(stores: Stores, tmp_path:
     assert 200 not in seen
 
 
-def test_other_addresses_and_verbs_answer_in_the_same_form(line: TestClient) -> None:
+def test_other_addresses_and_verbs_answer_in_the_same_form(line: Client) -> None:
     assert verdict(line.get("/nothing")) == (404, "recheck", 900)
     assert verdict(line.put("/v1/inspections")) == (405, "recheck", 900)
     assert verdict(line.get("/v1/inspections/unheard")) == (404, "recheck", 900)
@@ -287,7 +287,7 @@ def test_other_addresses_and_verbs_answer_in_the_same_form(line: TestClient) -> 
 
 
 @pytest.mark.parametrize("fail_safe", ["recheck", "reject"])
-def test_fail_safe_of_the_recipe_is_followed_live(line: TestClient, stores: Stores, fail_safe: str) -> None:
+def test_fail_safe_of_the_recipe_is_followed_live(line: Client, stores: Stores, fail_safe: str) -> None:
     change_recipe(stores, fail_safe=fail_safe, class_disposition={"scratch": "rework"})
     wait_until(lambda: server_of(line).champions.active(None, "s1").recipe.version == 2)
     assert verdict(post(line, b"no image", "1")) == (200, fail_safe, 906)
@@ -296,7 +296,7 @@ def test_fail_safe_of_the_recipe_is_followed_live(line: TestClient, stores: Stor
     assert json.loads(post(line, encoded(BRIGHT), "3").content)["provenance"]["recipe_version"] == 2
 
 
-def test_share_of_good_parts_is_kept_and_everything_else(line: TestClient, stores: Stores) -> None:
+def test_share_of_good_parts_is_kept_and_everything_else(line: Client, stores: Stores) -> None:
     change_recipe(stores, keep_ok_share=0.5)
     wait_until(lambda: server_of(line).champions.active(None, "s1").recipe.version == 2)
     for n in range(40):
@@ -315,7 +315,7 @@ def test_share_of_good_parts_is_kept_and_everything_else(line: TestClient, store
     assert all(images.has(i.views[0].image_sha256) == i.views[0].image_kept for i in found)
 
 
-def test_tall_and_tiny_images_are_inspected(line: TestClient) -> None:
+def test_tall_and_tiny_images_are_inspected(line: Client) -> None:
     for n, shape in enumerate([(1, 1), (1, 500), (500, 1), (3, 2)]):
         done, data = cv2.imencode(".png", np.full((*shape, 3), BRIGHT, np.uint8))
         assert done

@@ -28,30 +28,31 @@ def begin_stopping(http: TestClient) -> None:
     http.portal.call(server_of(http).stopping.begin)
 
 
-def test_new_parts_are_refused_and_the_connection_is_let_go(line: TestClient) -> None:
-    answered = post(line, encoded(DARK))
-    begin_stopping(line)
+def test_new_parts_are_refused_and_the_connection_is_let_go(asgi_line: TestClient) -> None:
+    answered = post(asgi_line, encoded(DARK))
+    begin_stopping(asgi_line)
     for response in (
-        post(line, encoded(DARK), "2"),
-        post_views(line, {"left": encoded(DARK)}, "2"),
-        line.post("/v1/challenges", params={"station": "s1", "trigger_id": "2", "expected": "ok"}),
+        post(asgi_line, encoded(DARK), "2"),
+        post_views(asgi_line, {"left": encoded(DARK)}, "2"),
+        asgi_line.post("/v1/challenges", params={"station": "s1", "trigger_id": "2", "expected": "ok"}),
     ):
         assert verdict(response) == (503, "recheck", 907)
         assert response.headers["connection"] == "close"
         assert "stopping" in response.json()["reasons"][0]
-    text = post(line, encoded(DARK), "2", headers={"accept": "text/plain"})
+    text = post(asgi_line, encoded(DARK), "2", headers={"accept": "text/plain"})
     assert (text.status_code, text.text, text.headers["connection"]) == (503, "907 recheck -\n", "close")
-    ready = line.get("/health/ready")
+    ready = asgi_line.get("/health/ready")
     assert (ready.status_code, ready.json()["status"], ready.json()["result_code"]) == (503, "draining", 907)
-    assert line.get("/health/live").status_code == 200
-    assert line.get(f"/v1/inspections/{answered.json()['result_id']}").content == answered.content
-    wait_until(lambda: drained(line))
-    assert [i.trigger_id for i in recorded(line)] == ["1"]
+    assert asgi_line.get("/health/live").status_code == 200
+    assert asgi_line.get(f"/v1/inspections/{answered.json()['result_id']}").content == answered.content
+    wait_until(lambda: drained(asgi_line))
+    assert [i.trigger_id for i in recorded(asgi_line)] == ["1"]
 
 
 def test_part_in_work_is_answered(stores: Stores, tmp_path: Path, open_line: OpenLine) -> None:
     promote(stores, store_model(stores, write_slow_model(tmp_path / "slow.onnx", 100)))
-    with open_line() as http, ThreadPoolExecutor(1) as pool:
+    with open_line(client=("127.0.0.1", 50_000)) as http, ThreadPoolExecutor(1) as pool:
+        assert isinstance(http, TestClient)
         begun = pool.submit(post, http, encoded(DARK))
         wait_until(lambda: server_of(http).admission.total == 1)
         time.sleep(0.1)
@@ -92,25 +93,27 @@ async def answered_slowly(
 
 
 @pytest.mark.parametrize("content_type", [PNG, "multipart/form-data; boundary=x"])
-def test_slow_body_is_cut_short(line: TestClient, content_type: str) -> None:
-    assert line.portal is not None
-    status, answer, took_s = line.portal.call(lambda: answered_slowly(line, 8.0, begin=True, content_type=content_type))
+def test_slow_body_is_cut_short(asgi_line: TestClient, content_type: str) -> None:
+    assert asgi_line.portal is not None
+    status, answer, took_s = asgi_line.portal.call(
+        lambda: answered_slowly(asgi_line, 8.0, begin=True, content_type=content_type)
+    )
     assert (status, answer["disposition"], answer["result_code"]) == (503, "recheck", 907)
     assert "stopping" in answer["reasons"][0]
     assert took_s < 4
-    assert server_of(line).admission.total == 0
+    assert server_of(asgi_line).admission.total == 0
 
 
-def test_body_that_comes_soon_is_awaited(line: TestClient) -> None:
-    assert line.portal is not None
-    status, answer, _ = line.portal.call(lambda: answered_slowly(line, LAST_BODY_S / 3, begin=True))
+def test_body_that_comes_soon_is_awaited(asgi_line: TestClient) -> None:
+    assert asgi_line.portal is not None
+    status, answer, _ = asgi_line.portal.call(lambda: answered_slowly(asgi_line, LAST_BODY_S / 3, begin=True))
     assert (status, answer["disposition"]) == (200, "pass")
-    assert verdict(post(line, encoded(DARK), "2")) == (503, "recheck", 907)
+    assert verdict(post(asgi_line, encoded(DARK), "2")) == (503, "recheck", 907)
 
 
-def test_slow_body_is_awaited_while_nobody_stops_the_server(line: TestClient) -> None:
-    assert line.portal is not None
-    status, answer, _ = line.portal.call(lambda: answered_slowly(line, 1.3 * LAST_BODY_S, begin=False))
+def test_slow_body_is_awaited_while_nobody_stops_the_server(asgi_line: TestClient) -> None:
+    assert asgi_line.portal is not None
+    status, answer, _ = asgi_line.portal.call(lambda: answered_slowly(asgi_line, 1.3 * LAST_BODY_S, begin=False))
     assert (status, answer["disposition"]) == (200, "pass")
 
 
