@@ -10,7 +10,7 @@ from datetime import datetime
 from labeling import label_book
 from labeling.formats import FoundImage, FoundLabel, Listing, Problem
 from storage import labels, pictures
-from storage.database import Database
+from storage.database import Connection, Database
 from storage.images.content import ContentStore
 from storage.records import Image, Label
 
@@ -94,11 +94,13 @@ def import_listing(
     classes = Counter(label.label for _, label in found_labels)
     also = {name for _, label in found_labels for name in label.also}
     with database.write() as connection:
-        book = label_book.grow(connection, product, {*classes, *also}, ok, now)
+        today = _names_today(connection, product)
+        book = label_book.grow(connection, product, {today.get(name, name) for name in (*classes, *also)}, ok, now)
         problems += _regrouped(images, {image.sha256: image for image in pictures.of_product(connection, product)})
         new_images = pictures.store(connection, images)
-        new = [_label(product, sha256, label, book.version, now) for sha256, label in found_labels]
-        settled, changed = _second_looks(new, labels.of_product(connection, product), seen)
+        new = [_label(product, sha256, label, today, book.version, now) for sha256, label in found_labels]
+        known = labels.of_product(connection, product)
+        settled, changed = _second_looks(new, known, labels.ids(connection, product), seen)
         problems += changed
         new_labels = labels.store(connection, settled)
     if any(found.split for found in listing.images):
@@ -158,14 +160,29 @@ def _regrouped(images: list[Image], known: dict[str, Image]) -> list[Problem]:
     ]
 
 
-def _second_looks(new: list[Label], known: list[Label], names: dict[str, str]) -> tuple[list[Label], list[Problem]]:
-    """A label that differs from a stored one of the same look becomes a second look: labels are never changed."""
-    ids = {label.id for label in known}
+def _names_today(connection: Connection, product: str) -> dict[str, str]:
+    """What classes are called that had another name in a former version: their old files are still read."""
+    book = labels.newest_book(connection, product)
+    present = {entry.name for entry in book.classes} if book else set()
+    former = sorted(labels.names_today(connection, product).items())
+    return {name: today for (_, name), today in former if name not in present}
+
+
+def _second_looks(
+    new: list[Label], known: list[Label], ids: set[str], names: dict[str, str]
+) -> tuple[list[Label], list[Problem]]:
+    """The labels to store, out of the new ones.
+
+    One that differs from a stored one of the same look becomes a second look: labels are never changed. One that says
+    the same at the same time is that label, as when an export is imported where it came from.
+    """
     taken = {(label.image_sha256, label.inspector, label.occasion): label for label in known}
     result, problems = [], []
     for label in new:
         before = taken.get((label.image_sha256, label.inspector, label.occasion))
         if before is not None and label.id not in ids:
+            if (before.class_name, before.judged_at) == (label.class_name, label.judged_at):
+                continue
             looks = [o for image, who, o in taken if (image, who) == (label.image_sha256, label.inspector)]
             label = replace(label, occasion=max(looks) + 1)
             what = f"{label.inspector} said {before.class_name} before, now {label.class_name}: stored as a second look"
@@ -175,7 +192,9 @@ def _second_looks(new: list[Label], known: list[Label], names: dict[str, str]) -
     return result, problems
 
 
-def _label(product: str, sha256: str, label: FoundLabel, book_version: int, now: datetime) -> Label:
+def _label(
+    product: str, sha256: str, label: FoundLabel, today: dict[str, str], book_version: int, now: datetime
+) -> Label:
     content = [
         product,
         sha256,
@@ -189,16 +208,17 @@ def _label(product: str, sha256: str, label: FoundLabel, book_version: int, now:
         product=product,
         image_sha256=sha256,
         inspector=label.inspector,
-        class_name=label.label,
-        also=label.also,
-        severity=None,
+        class_name=today.get(label.label, label.label),
+        also=tuple(today.get(name, name) for name in label.also),
+        severity=label.severity,
         unsure=label.unsure,
         region=label.region,
         comment=label.comment,
-        seconds=None,
+        seconds=label.seconds,
         occasion=label.occasion,
         book_version=book_version,
         source="import",
         judged_at=label.at,
         stored_at=now,
+        shift=label.shift,
     )

@@ -28,10 +28,10 @@ from models.gates import GATES, GateInput, Held
 from models.preprocess import Frame, Geometry, prepare, stored_frame, stored_type
 from models.scoring import score
 from models.training import CannotTrain, Trained, TrainingSettings, train
-from storage import datasets, labels, models, pictures
+from storage import datasets, labels, models, opinions, pictures
 from storage.database import Database
 from storage.images.content import ContentStore
-from storage.records import Dataset, DatasetItem, Model
+from storage.records import Dataset, DatasetItem, Model, Opinion
 
 PROMISES = {"standard": 0.05, "strict": 0.01}
 """Operating point -> share of defective parts that may pass; `balanced` promises nothing."""
@@ -192,9 +192,20 @@ def retrain(
         challenge=_challenge(training, out_of_fold, classifier),
         created_at=now,
     )
+    said = [*_opinions(model, training, out_of_fold), *_opinions(model, test, test_scores)]
     with database.write() as connection:
         models.store(connection, model)
+        opinions.store(connection, said)
     return Candidate(model, path)
+
+
+def _opinions(model: Model, rows: Rows, probability: Floats) -> list[Opinion]:
+    """What the model says of images that it was not trained on; probability (n, K)."""
+    names = [info.name for info in rows.classes]
+    return [
+        Opinion(model.id, item.image_sha256, {name: round(float(p), 6) for name, p in zip(names, row, strict=True)})
+        for item, row in zip(rows.items, probability, strict=True)
+    ]
 
 
 def _export(

@@ -7,7 +7,23 @@ from typing import Annotated
 
 import typer
 
-from service.commands import bench, challenges, champions, data, doctor, keys, learn, line, model_files, play, recipes
+from service.commands import (
+    agreement,
+    bench,
+    challenges,
+    champions,
+    consensus,
+    data,
+    doctor,
+    export,
+    keys,
+    label_book,
+    learn,
+    line,
+    model_files,
+    play,
+    recipes,
+)
 from service.settings import WrongSetting
 from service.terminal import fail
 
@@ -24,7 +40,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (data, learn, champions, model_files, recipes, line, challenges, keys, doctor, play, bench):
+for module in (
+    data,
+    consensus,
+    label_book,
+    export,
+    learn,
+    champions,
+    model_files,
+    recipes,
+    line,
+    challenges,
+    keys,
+    agreement,
+    doctor,
+    play,
+    bench,
+):
     module.register(app)
 
 

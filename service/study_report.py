@@ -7,13 +7,14 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import numpy as np
 
-from labeling.agreement import BANDS, InspectorAgreement, Kappa, Share, band, worst_band
+from labeling.agreement import BANDS, InspectorAgreement
+from service.figure_text import as_json, kappa_text, rated, share_text
 from service.line.verdicts import NOT_INSPECTED
 from service.study import Found, Look, provenance, wrong_items
 from service.study_items import KnownItem
@@ -69,13 +70,13 @@ def summary(sent: Sent, items: Sequence[KnownItem], looks: Sequence[Look], found
         "pairs": [
             {
                 "inspectors": [found.names[pair.first], found.names[pair.second]],
-                "agreement": _share(pair.agreement),
-                "kappa": _kappa(pair.kappa),
+                "agreement": as_json(pair.agreement),
+                "kappa": as_json(pair.kappa),
             }
             for pair in agreement.pairs
         ],
-        "all_agree": _share(agreement.between),
-        "all_right": _share(agreement.effectiveness),
+        "all_agree": as_json(agreement.between),
+        "all_right": as_json(agreement.effectiveness),
         "fleiss_kappa": agreement.fleiss,
         "wrong": wrong_items(items, looks),
     }
@@ -93,23 +94,9 @@ def _inspector(name: str, found: InspectorAgreement) -> dict[str, Any]:
         "is_loupe": found.inspector == 0,
         "looks": found.looks,
         "parts": found.parts,
-        **{figure: _rated(figure, share) for figure, share in zip(FIGURES, shares, strict=True)},
-        "kappa": _kappa(found.kappa),
+        **{figure: rated(figure, share) for figure, share in zip(FIGURES, shares, strict=True)},
+        "kappa": as_json(found.kappa),
     }
-
-
-def _rated(figure: str, share: Share | None) -> dict[str, Any] | None:
-    if share is None or figure not in BANDS:
-        return _share(share)
-    return {**asdict(share), "band": band(figure, share.value), "worst_band": worst_band(figure, share)}
-
-
-def _share(share: Share | None) -> dict[str, Any] | None:
-    return None if share is None else asdict(share)
-
-
-def _kappa(kappa: Kappa | None) -> dict[str, Any] | None:
-    return None if kappa is None else asdict(kappa)
 
 
 def columns() -> list[str]:
@@ -129,30 +116,6 @@ def rows(result: dict[str, Any]) -> list[list[str]]:
         ]
         for one in result["inspectors"]
     ]
-
-
-def share_text(share: dict[str, Any] | None) -> str:
-    """A share with its interval, how many parts it rests on, and its band.
-
-    >>> share_text({"value": 0.84, "low": 0.709, "high": 0.928, "n": 50, "band": "marginal", "worst_band": "marginal"})
-    '84.0 % (70.9–92.8) of 50 parts, marginal'
-    """
-    if share is None:
-        return "–"
-    text = f"{100 * share['value']:.1f} % ({100 * share['low']:.1f}–{100 * share['high']:.1f}) of {share['n']} parts"
-    if "band" not in share:
-        return text
-    worse = "" if share["worst_band"] == share["band"] else f", at worst {share['worst_band']}"
-    return f"{text}, {share['band']}{worse}"
-
-
-def kappa_text(kappa: dict[str, Any] | None) -> str:
-    """A kappa with its interval.
-
-    >>> kappa_text({"value": 0.8629, "low": 0.7763, "high": 0.9496, "n": 50})
-    '0.863 (0.776–0.950)'
-    """
-    return "–" if kappa is None else f"{kappa['value']:.3f} ({kappa['low']:.3f}–{kappa['high']:.3f})"
 
 
 def as_csv(result: dict[str, Any]) -> str:

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, exists, select
+from sqlalchemy import Connection, select
 
 from storage.database import from_row, insert_new, to_row
 from storage.records import Image
-from storage.tables import images, labels
+from storage.tables import images
 
 
 def store(connection: Connection, new: Sequence[Image]) -> int:
@@ -36,15 +36,3 @@ def media_types(connection: Connection, product: str, hashes: Sequence[str]) -> 
     """Media type by SHA-256, of those images that the product knows."""
     query = select(images.c.sha256, images.c.media_type).where(images.c.product == product, images.c.sha256.in_(hashes))
     return {sha256: kind for sha256, kind in connection.execute(query)}  # noqa: C416 - a Row is no plain pair for mypy
-
-
-def unlabelled(connection: Connection, product: str, limit: int) -> list[tuple[str, str]]:
-    """(SHA-256, media type) of the product's images that nobody has judged, ordered by hash."""
-    judged = exists().where(labels.c.product == images.c.product, labels.c.image_sha256 == images.c.sha256)
-    query = (
-        select(images.c.sha256, images.c.media_type)
-        .where(images.c.product == product, ~judged)
-        .order_by(images.c.sha256)
-        .limit(limit)
-    )
-    return [(sha256, kind) for sha256, kind in connection.execute(query)]

@@ -25,6 +25,14 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitSample:
+    """An image that shows where a class begins or ends."""
+
+    image_sha256: str
+    caption: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ImageClass:
     """One entry of a label book: a number that is never reused, and whether a part of this class is good."""
 
@@ -32,6 +40,17 @@ class ImageClass:
     number: int
     ok: bool
     description: str = ""
+    """The definition, in words."""
+    severity_rank: int | None = None
+    """Of the classes that an image shows, the one with the highest rank is its label; None: not ranked."""
+    expected_share: float | None = None
+    """Share of this class among the parts, where it is known from elsewhere."""
+    retired: bool = False
+    """No longer given; what was labelled with it stays."""
+    accept: tuple[LimitSample, ...] = ()
+    """Images that are just not of this class; of a good class: that are just of it."""
+    reject: tuple[LimitSample, ...] = ()
+    """Images that are just of this class; of a good class: that are just not of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +61,9 @@ class LabelBook:
     version: int
     classes: tuple[ImageClass, ...]
     created_at: datetime
+    author: str = ""
+    note: str = ""
+    """Why there is this version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +78,7 @@ class Label:
     class_name: str
     also: tuple[str, ...]
     severity: int | None
+    """How bad, from 0; more is worse."""
     unsure: bool
     region: tuple[float, ...] | None
     """x, y, width, height in pixels of the full image."""
@@ -66,6 +89,58 @@ class Label:
     source: str
     judged_at: datetime | None
     stored_at: datetime
+    shift: str = ""
+    """Empty: unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """A label that no longer counts, as it was a mistake or is outdated; the label itself stays. Append-only."""
+
+    label_id: str
+    product: str
+    image_sha256: str
+    withdrawn_by: str
+    reason: str
+    withdrawn_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Adjudication:
+    """A lead's decision about one image; append-only, the highest `seq` of an image holds."""
+
+    id: str
+    """Made by whoever submits, so that sending twice stores once."""
+    product: str
+    image_sha256: str
+    class_name: str | None
+    """None: the decision before it is taken back."""
+    reason: str
+    adjudicator: str
+    book_version: int
+    decided_at: datetime
+    stored_at: datetime
+    seq: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A judgement that was asked for."""
+
+    id: str
+    product: str
+    image_sha256: str
+    inspector: str
+    """Empty: anybody may do it."""
+    kind: str
+    """first | second_opinion | self_repeat | golden | judge_again; inspectors are never told."""
+    book_version: int
+    """The label book that the judgement was asked under."""
+    created_at: datetime
+    expires_at: datetime | None
+    """Until then others are asked about other images; None: it waits for this inspector for ever."""
+    label_id: str | None = None
+    """The label that did it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +206,15 @@ class Model:
     challenge: tuple[dict[str, object], ...]
     """Golden parts with the answer expected: image_sha256, media_type, p_defect."""
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """A model's probabilities of the classes of an image that it was not trained on: out of fold, or a test part."""
+
+    model_id: str
+    image_sha256: str
+    probability: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)

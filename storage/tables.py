@@ -20,9 +20,10 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     false,
+    text,
 )
 
-from storage.records import ImageClass
+from storage.records import ImageClass, LimitSample
 
 metadata = MetaData(
     naming_convention={
@@ -85,8 +86,13 @@ class JsonClasses(TypeDecorator[tuple[ImageClass, ...]]):
         return [asdict(c) for c in value or ()]
 
     def process_result_value(self, value: list[dict[str, Any]] | None, dialect: Dialect) -> tuple[ImageClass, ...]:
-        """Records again."""
-        return tuple(ImageClass(**c) for c in value or ())
+        """Records again; a row that was written before a field existed has the field's default."""
+        return tuple(_image_class(c) for c in value or ())
+
+
+def _image_class(entry: dict[str, Any]) -> ImageClass:
+    samples = {side: tuple(LimitSample(**s) for s in entry.get(side, ())) for side in ("accept", "reject")}
+    return ImageClass(**{**entry, **samples})
 
 
 images = Table(
@@ -113,6 +119,9 @@ label_books = Table(
     Column("version", Integer, primary_key=True),
     Column("classes", JsonClasses, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    # These defaults, and that of labels.shift, are for rows of before the columns.
+    Column("author", String, nullable=False, server_default=text("''")),
+    Column("note", Text, nullable=False, server_default=text("''")),
 )
 
 labels = Table(
@@ -134,7 +143,56 @@ labels = Table(
     Column("source", String, nullable=False),
     Column("judged_at", UtcDateTime),
     Column("stored_at", UtcDateTime, nullable=False),
+    Column("shift", String, nullable=False, server_default=text("''")),
     Index(None, "product", "image_sha256"),
+    # All that a worklist asks of an inspector's labels: read from the index alone, ten times as fast.
+    Index(None, "product", "inspector", "image_sha256", "judged_at", "stored_at"),
+)
+
+withdrawals = Table(
+    "withdrawals",
+    metadata,
+    Column("label_id", ForeignKey("labels.id"), primary_key=True),
+    # The label's: what is withdrawn is little, and is found without going through all labels.
+    Column("product", String, nullable=False),
+    Column("image_sha256", String(64), nullable=False),
+    Column("withdrawn_by", String, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("withdrawn_at", UtcDateTime, nullable=False),
+    Index(None, "product", "image_sha256"),
+)
+
+adjudications = Table(
+    "adjudications",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("id", String, nullable=False, unique=True),
+    Column("product", String, nullable=False),
+    Column("image_sha256", String(64), nullable=False),
+    Column("class_name", String),
+    Column("reason", Text, nullable=False),
+    Column("adjudicator", String, nullable=False),
+    Column("book_version", Integer, nullable=False),
+    Column("decided_at", UtcDateTime, nullable=False),
+    Column("stored_at", UtcDateTime, nullable=False),
+    Index(None, "product", "image_sha256"),
+)
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("product", String, nullable=False),
+    Column("image_sha256", String(64), nullable=False),
+    Column("inspector", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("book_version", Integer, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime),
+    Column("label_id", String, index=True),
+    Index(None, "product", "image_sha256"),
+    Index(None, "product", "inspector"),
+    Index(None, "product", "expires_at"),
 )
 
 consensus_runs = Table(
@@ -192,6 +250,14 @@ models = Table(
     Column("gates", JsonTuple, nullable=False),
     Column("challenge", JsonTuple, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+)
+
+opinions = Table(
+    "opinions",
+    metadata,
+    Column("model_id", ForeignKey("models.id"), primary_key=True),
+    Column("image_sha256", String(64), primary_key=True),
+    Column("probability", JSON, nullable=False),
 )
 
 promotions = Table(

@@ -2,29 +2,30 @@
 
 import numpy as np
 
-from labeling.votes import Floats, Votes
+from labeling.consensus.ballots import Ballots, Fit, confusion_of, effective_votes, normalised
+from labeling.votes import Floats
 
-SMOOTHING = 0.6
-"""Pseudo-votes an item spread by the class mix: 0.3 a class for two classes."""
+SMOOTHING = 0.3
+"""Pseudo-votes a class and item, spread by the class mix."""
 
 
-def majority(votes: Votes, item_count: int, class_count: int, class_prior: Floats | None) -> tuple[Floats, Floats]:
-    """Share of the votes for each class; shapes as in `CONSENSUS`.
+def majority(found: Ballots) -> Fit:
+    """Share of the votes for each class; as in CONSENSUS.
 
-    Without a prior the mix is taken from the votes themselves, so that a rare defect needs more than one doubtful vote.
+    Without a known mix it is taken from the votes themselves, so that a rare defect needs more than one doubtful vote.
     """
-    assert votes.weight is not None, "the caller fills the weights in"
-    counts = np.zeros((item_count, class_count))
-    np.add.at(counts, (votes.item, votes.label), votes.weight)
-    prior = _mix(counts) if class_prior is None else np.asarray(class_prior, dtype=np.float64)
-    probability: Floats = counts + SMOOTHING * prior / prior.sum()
-    return probability / probability.sum(axis=1, keepdims=True), counts.sum(axis=1)
+    classes = found.class_count
+    counts = found.counts(found.independent)
+    mix = _mix(counts) if found.known_mix is None else found.known_mix
+    lean = 1.0 if found.lean is None else np.exp(found.lean)
+    probability = normalised((counts + SMOOTHING * classes * mix) * lean)
+    # An inspector of whom little is known is taken to agree.
+    confusion = confusion_of(found, found.independent, probability, 0.5 * np.eye(classes) + 1e-9)
+    return Fit(probability, confusion, effective_votes(found))
 
 
 def _mix(counts: Floats) -> Floats:
     """The share of each class among all votes, pulled half-way to equal shares because the sets are small."""
-    class_count = counts.shape[1]
-    total = counts.sum()
-    share = counts.sum(axis=0) / total if total else np.full(class_count, 1.0 / class_count)
-    mix: Floats = 0.5 * share + 0.5 / class_count
-    return mix
+    total, classes = float(counts.sum()), counts.shape[1]
+    share = counts.sum(axis=0) / total if total else np.full(classes, 1.0 / classes)
+    return np.asarray(0.5 * share + 0.5 / classes, np.float64)

@@ -1,8 +1,10 @@
 """Label Studio's JSON export: a list of tasks, each with the annotations of one or more people.
 
 Read are `choices` (the first is the label, the others go to `also`) and `rectanglelabels` (the largest box is the
-label where there is no choice). A cancelled annotation is skipped; a submitted one without any result is UNANNOTATED
-in a project of boxes and says nothing in a project of choices. Times without zone are UTC.
+label where there is no choice), `lead_time`, and controls that are named for what they hold: a choice `unsure`, texts
+`comment` and `shift`, numbers `severity` and `occasion`; of a task's data also `group` and `lot`. A cancelled
+annotation is skipped; a submitted one without any result is UNANNOTATED in a project of boxes and says nothing in a
+project of choices. Times without zone are UTC.
 Format: https://labelstud.io/guide/export
 """
 
@@ -10,7 +12,7 @@ import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -55,8 +57,11 @@ def _has_tasks(file: Path) -> bool:
 class _Found:
     """What one export says: images by the path it gives them, and what could not be used."""
 
-    labels: dict[str, list[FoundLabel]] = field(default_factory=dict)
+    labels: dict[str, list[tuple[FoundLabel, int | None]]] = field(default_factory=dict)
+    """With the number of the look where it is given."""
     where: dict[str, str] = field(default_factory=dict)
+    about: dict[str, tuple[str | None, str | None]] = field(default_factory=dict)
+    """Group and lot, by the path that the image is given."""
     problems: list[Problem] = field(default_factory=list)
     unread: Counter[str] = field(default_factory=Counter)
     unannotated: int = 0
@@ -77,14 +82,32 @@ def read(path: Path, columns: Mapping[str, str]) -> Listing:
         Problem(found.where[reference], reason, "put the image file under the folder of the JSON")
         for reference, reason in matches.missing.items()
     ]
-    labels: dict[str, list[FoundLabel]] = defaultdict(list)
+    labels: dict[str, list[tuple[FoundLabel, int | None]]] = defaultdict(list)
+    about: dict[str, tuple[str | None, str | None]] = {}
     for reference, name in matches.found.items():
         labels[name] += found.labels[reference]
-    images = tuple(
-        FoundImage(root / name, name, with_occasions(labels[name]), None, None, None, None, None, None)
-        for name in sorted(labels)
-    )
+        about.setdefault(name, found.about[reference])
+    images = tuple(_image(root, name, labels[name], *about[name]) for name in sorted(labels))
     return Listing(NAME, root, images, (*under.problems, *found.problems, *problems, *_notes(file.name, found)))
+
+
+def _image(
+    root: Path, name: str, labels: list[tuple[FoundLabel, int | None]], group: str | None, lot: str | None
+) -> FoundImage:
+    given = Counter((label.inspector, occasion) for label, occasion in labels)
+    # A number that two looks claim says nothing about either.
+    occasions = [occasion if given[label.inspector, occasion] == 1 else None for label, occasion in labels]
+    return FoundImage(
+        path=root / name,
+        name=name,
+        labels=with_occasions([label for label, _ in labels], occasions),
+        group=group,
+        split=None,
+        lot=lot,
+        part_id=None,
+        captured_at=None,
+        mask=None,
+    )
 
 
 def _match(found: _Found, names: tuple[str, ...]) -> Matches:
@@ -110,7 +133,7 @@ def _tasks(file: Path) -> _Found:
         raise BrokenListing(file, None, "is not a list of tasks", "export the project as JSON, not as JSON-MIN or COCO")
     tasks = entries(data)
     has_choices = any(
-        result.get("type") == "choices"
+        result.get("type") == "choices" and result.get("from_name") != UNSURE
         for task in tasks
         for annotation in entries(task.get("annotations"))
         for result in entries(annotation.get("result"))
@@ -124,11 +147,14 @@ def _tasks(file: Path) -> _Found:
             found.problems.append(Problem(where, what, "export tasks with data.image"))
             continue
         found.where.setdefault(reference, where)
+        data = entries([task.get("data")])[0]
+        found.about.setdefault(reference, (text(data.get("group")) or None, text(data.get("lot")) or None))
         labels = found.labels.setdefault(reference, [])
         for annotation in entries(task.get("annotations")):
             label = _judgement(annotation, where, has_choices, found)
             if label is not None:
-                labels.append(label)
+                results = entries(annotation.get("result"))
+                labels.append((_in_full(label, annotation, results), _whole(results, "occasion")))
     return found
 
 
@@ -161,6 +187,45 @@ def _plain_path(url: str) -> str:
     return url.strip()
 
 
+def _in_full(label: FoundLabel, annotation: Entry, results: list[Entry]) -> FoundLabel:
+    """The label with what is said about it beside its class."""
+    return replace(
+        label,
+        unsure=any(_words(result, "choices") for result in results if _is(result, "choices", UNSURE)),
+        comment=_written(results, "comment"),
+        shift=_written(results, "shift"),
+        severity=_whole(results, "severity"),
+        seconds=_lead_time(annotation),
+    )
+
+
+def _is(result: Entry, kind: str, control: str) -> bool:
+    return result.get("type") == kind and result.get("from_name") == control
+
+
+def _written(results: list[Entry], control: str) -> str:
+    return "\n".join(word for result in results if _is(result, "textarea", control) for word in _words(result, "text"))
+
+
+def _whole(results: list[Entry], control: str) -> int | None:
+    """The whole number from 0 of a control; anything else is none."""
+    for result in results:
+        value = result.get("value")
+        if _is(result, "number", control) and isinstance(value, dict):
+            found = value.get("number")
+            if isinstance(found, int | float) and not isinstance(found, bool) and found in range(10**6):
+                return int(found)
+    return None
+
+
+def _lead_time(annotation: Entry) -> float | None:
+    try:
+        seconds = number(annotation.get("lead_time"))
+    except ValueError:
+        return None
+    return seconds if seconds >= 0 else None
+
+
 def _judgement(annotation: Entry, where: str, has_choices: bool, found: _Found) -> FoundLabel | None:
     if annotation.get("was_cancelled") is True:
         return None
@@ -170,7 +235,9 @@ def _judgement(annotation: Entry, where: str, has_choices: bool, found: _Found) 
     choices = _choices(results, found)
     marks = _marks(results, where, found)
     found.unread.update(
-        f"{kind} results" for kind in (text(result.get("type")) for result in results) if kind not in _READ
+        f"{kind} results"
+        for kind, control in ((text(result.get("type")), result.get("from_name")) for result in results)
+        if kind not in _READ and (kind, control) not in _READ_BY_NAME
     )
     boxed = judge(marks, inspector, at) if marks else None
     if choices:
@@ -182,7 +249,9 @@ def _judgement(annotation: Entry, where: str, has_choices: bool, found: _Found) 
     return boxed
 
 
+UNSURE = "unsure"
 _READ = ("choices", "rectanglelabels")
+_READ_BY_NAME = (("textarea", "comment"), ("textarea", "shift"), ("number", "severity"), ("number", "occasion"))
 
 
 def _time(annotation: Entry, where: str, found: _Found) -> datetime | None:
@@ -205,7 +274,7 @@ def _choices(results: list[Entry], found: _Found) -> list[str]:
     """The choices of the first control; those of a second one answer another question, so are no classes."""
     controls: dict[str, list[str]] = {}
     for result in results:
-        if result.get("type") == "choices":
+        if result.get("type") == "choices" and result.get("from_name") != UNSURE:
             controls.setdefault(text(result.get("from_name")), []).extend(_words(result, "choices"))
     first, *others = controls or [""]
     found.unread.update(f"choices of {control!r}" for control in others)
@@ -249,7 +318,10 @@ def _region(result: Entry) -> Region:
     corners = [(0.0, 0.0), (width, 0.0), (0.0, height), (width, height)]
     rights = [right * math.cos(angle) - below * math.sin(angle) for right, below in corners]
     belows = [right * math.sin(angle) + below * math.cos(angle) for right, below in corners]
-    return x * across + min(rights), y * down + min(belows), max(rights) - min(rights), max(belows) - min(belows)
+    box = (x * across + min(rights), y * down + min(belows), max(rights) - min(rights), max(belows) - min(belows))
+    # A millionth of a pixel is less than the way through percent adds.
+    left, top, width, height = (round(side, 6) for side in box)
+    return left, top, width, height
 
 
 def _notes(where: str, found: _Found) -> list[Problem]:

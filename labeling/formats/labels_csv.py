@@ -1,12 +1,14 @@
 """labels.csv: one row a label, with a header; columns `path` and `label` are needed, the other meanings are optional.
 
-    path,label,inspector,time,also,region,unsure,comment,occasion,group,split,lot,part_id,captured_at,mask
+    path,label,inspector,time,also,region,unsure,comment,occasion,severity,seconds,shift,
+    group,split,lot,part_id,captured_at,mask
 
 - `path` and `mask` are relative to the folder of the file. Several rows of one path are several labels of it.
 - An empty `label` lists an image without a label.
 - `time` and `captured_at` are ISO 8601; without zone they are UTC.
 - `also` is separated by | or ; and `region` is x y width height in pixels, separated by blanks, commas or ;
 - `unsure` is 1/yes/true or 0/no/false; `split` is train or test; `occasion` counts an inspector's looks from 0.
+- `severity` is a whole number from 0, more is worse; `seconds` is how long the look took; `shift` is any text.
 
 Other columns are not read but reported. Two rows equal in all columns are one label.
 """
@@ -36,6 +38,9 @@ MEANINGS = (
     "unsure",
     "comment",
     "occasion",
+    "severity",
+    "seconds",
+    "shift",
     "group",
     "split",
     "lot",
@@ -184,6 +189,9 @@ def _label(row: _Row, problems: list[Problem]) -> FoundLabel:
         unsure=_parsed(row, "unsure", _flag, problems) or False,
         region=_parsed(row, "region", _region, problems),
         comment=row.cells.get("comment", ""),
+        severity=_parsed(row, "severity", _count, problems),
+        seconds=_parsed(row, "seconds", _seconds, problems),
+        shift=row.cells.get("shift", ""),
     )
 
 
@@ -203,6 +211,8 @@ _EXAMPLES = {
     "unsure": "yes or no",
     "region": "x y width height in pixels",
     "occasion": "0, 1, 2",
+    "severity": "0, 1, 2",
+    "seconds": "4.5",
     "split": "train or test",
 }
 
@@ -257,6 +267,13 @@ def _count(cell: str) -> int:
     if not re.fullmatch(r"[0-9]{1,6}", cell):
         raise ValueError(cell)
     return int(cell)
+
+
+def _seconds(cell: str) -> float:
+    seconds = float(cell)
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise ValueError(cell)
+    return seconds
 
 
 def _summed_up(problems: list[Problem]) -> list[Problem]:

@@ -20,7 +20,8 @@ class FoundLabel:
     """One inspector's judgement of one image.
 
     `at` is aware UTC or None; `region` is (x, y, width, height) in pixels of the image; `occasion` is 0 for an
-    inspector's first look at the image, 1.. for repeats.
+    inspector's first look at the image, 1.. for repeats; `severity` counts from 0, more is worse; `seconds` is how long
+    the look took; `shift` is empty where unknown.
     """
 
     label: str
@@ -31,6 +32,9 @@ class FoundLabel:
     region: tuple[float, float, float, float] | None = None
     comment: str = ""
     occasion: int = 0
+    severity: int | None = None
+    seconds: float | None = None
+    shift: str = ""
 
 
 @dataclass(frozen=True, slots=True)

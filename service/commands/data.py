@@ -1,7 +1,6 @@
-"""Commands about images and labels: import, consensus, datasets, migrate."""
+"""Commands about images and labels: import, datasets, migrate."""
 
 import re
-from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +8,7 @@ import typer
 
 from labeling.formats import FORMATS, Problem, detect
 from labeling.importing import import_listing
-from labeling.settle import Settlement, settle
+from labeling.settle import settle
 from models.dataset import TEST_SHARE, snapshot
 from models.preprocess import Frame, Geometry, UnreadableImage, prepare, sniff
 from service.settings import load_settings
@@ -35,7 +34,6 @@ class WrongMap(ValueError):
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("import")(import_images)
-    app.command("consensus")(consensus)
     app.command("migrate")(migrate)
 
 
@@ -96,40 +94,6 @@ def import_images(
         say("no labels yet: label them in the console (`loupe console`), or import a labels.csv")
 
 
-def consensus(
-    product: Annotated[str, typer.Argument(help="Product whose labels are settled.")],
-    method: Annotated[str, typer.Option("--method", help="Consensus model, or auto.")] = "auto",
-    json: Json = False,
-) -> None:
-    """Settle what inspectors said, and make a new dataset of it.
-
-    Example: loupe consensus housing
-    """
-    with open_stores(load_settings()) as stores, stores.database.write() as connection:
-        settlement = settle(connection, product, now(), method)
-        dataset, is_new = snapshot(connection, settlement.run, now())
-    summary = inspector_summary(settlement)
-    if json:
-        emit(
-            {
-                "run": settlement.run.id,
-                "method": settlement.run.method,
-                "reason": settlement.run.reason,
-                "images": settlement.run.image_count,
-                "labels": settlement.run.label_count,
-                "inspectors": summary,
-                "dataset": dataset.id,
-                "dataset_is_new": is_new,
-            }
-        )
-        return
-    run = settlement.run
-    say(f"{run.label_count} labels of {run.image_count} images settled by {run.method}: {run.reason}")
-    rows = [(name, facts["labels"], f"{100 * facts['agreement']:.1f} %") for name, facts in summary.items()]
-    table("inspectors", ["inspector", "labels", "agrees with the consensus"], rows)
-    say(f"dataset {dataset.id}" + ("" if is_new else " (unchanged)"))
-
-
 def migrate(json: Json = False) -> None:
     """Bring the database to this version of Loupe. Stop the other processes and make a backup first.
 
@@ -146,16 +110,6 @@ def migrate(json: Json = False) -> None:
         emit({"before": before, "after": after})
     else:
         say(f"schema {after}" + (" (was there already)" if before == after else f" (before: {before or 'empty'})"))
-
-
-def inspector_summary(settlement: Settlement) -> dict[str, dict[str, Any]]:
-    """By inspector: how many labels, and the share that agrees with the consensus."""
-    votes, label = settlement.votes, settlement.consensus.label
-    total, agreed = Counter[str](), Counter[str]()
-    for item, who, said in zip(votes.item, votes.inspector, votes.label, strict=True):
-        total[settlement.inspectors[who]] += 1
-        agreed[settlement.inspectors[who]] += bool(label[item] == said)
-    return {name: {"labels": total[name], "agreement": agreed[name] / total[name]} for name in settlement.inspectors}
 
 
 def probe(data: bytes) -> tuple[str, int, int]:

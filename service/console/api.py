@@ -1,28 +1,28 @@
-"""The console's JSON API: images, products, label books, and the labels that inspectors give."""
+"""The console's JSON API: images here, label books, labels and disputes in routers of their own."""
 
-from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request, Response
+from fastapi import APIRouter, FastAPI, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
-from labeling.submitting import Judgement, UnknownClass, UnknownImage, submit
+from labeling.adjudicating import NoReason, NothingToTakeBack
+from labeling.label_book import UnknownProduct, UnknownVersion, WrongLabelBook
+from labeling.submitting import Contradiction, NotYourLabel, UnknownClass, UnknownImage, UnknownLabel
 from models.preprocess import UnreadableImage
-from service.console.preview import full_url, preview
-from service.console.tasks import UnknownProduct, worklist
-from service.wiring import Stores, now
-from storage import inspections, labels, pictures
+from service.console import book_routes, dispute_routes, label_routes
+from service.console.dispute_routes import NotSettled
+from service.console.fields import Open, Sha256
+from service.console.preview import preview
+from service.console.rankings import Rankings
+from service.wiring import Stores
+from storage import inspections, pictures
 from storage.database import DatabaseUnavailable
 from storage.images.content import ContentMissing
+from storage.labels import BookChanged
 
-SOURCE = "console"
 FOR_EVER = {"Cache-Control": "private, max-age=31536000, immutable"}
 """An image's address holds its hash, so what it names never changes."""
-
-Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=120)]
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
 class ImageUnknown(LookupError):
@@ -42,60 +42,50 @@ class AddressUnknown(LookupError):
 
 
 STATUS: dict[type[Exception], int] = {
-    UnknownClass: 422,
-    UnknownImage: 422,
+    NotYourLabel: 403,
     UnknownProduct: 404,
+    UnknownVersion: 404,
+    UnknownLabel: 404,
+    NotSettled: 404,
     ImageUnknown: 404,
     AddressUnknown: 404,
     ContentMissing: 404,
+    BookChanged: 409,
+    NothingToTakeBack: 409,
     UnreadableImage: 415,
+    UnknownClass: 422,
+    UnknownImage: 422,
+    Contradiction: 422,
+    WrongLabelBook: 422,
+    NoReason: 422,
     DatabaseUnavailable: 503,
 }
 """HTTP status of each error: the one place where the domain's errors meet HTTP."""
 
 
-class LabelBody(BaseModel):
-    """One judgement as the page sends it."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    id: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z-]{8,64}$")]
-    product: Name
-    image_sha256: Sha256
-    inspector: Name
-    class_name: Name
-    unsure: bool = False
-    comment: Annotated[str, StringConstraints(max_length=2000)] = ""
-    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
-    region: tuple[float, float, float, float] | None = None
-    judged_at: AwareDatetime | None = None
-
-
 def add_api(app: FastAPI) -> None:
     """Serve the API; `app.state.stores` must hold the stores."""
-    app.include_router(router)
+    stores: Stores = app.state.stores
+    app.state.rankings = Rankings(stores.database)
+    for routes in (images, book_routes.router, label_routes.router, dispute_routes.router, nothing):
+        app.include_router(routes, prefix="/api")
     for error in STATUS:
         app.add_exception_handler(error, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
 
 
-def _stores(request: Request) -> Stores:
-    stores: Stores = request.app.state.stores
-    return stores
+images = APIRouter()
+nothing = APIRouter()
 
 
-Open = Annotated[Stores, Depends(_stores)]
-router = APIRouter(prefix="/api")
-
-
-@router.get("/images/{sha256}")
+@images.get("/images/{sha256}")
 def get_image(stores: Open, sha256: Annotated[Sha256, Path()]) -> Response:
     """The stored bytes of an image."""
     data, media_type = _image(stores, sha256)
     return Response(data, media_type=media_type, headers=FOR_EVER)
 
 
-@router.get("/images/{sha256}/preview")
+@images.get("/images/{sha256}/preview")
 def get_preview(
     stores: Open, sha256: Annotated[Sha256, Path()], side: Annotated[int, Query(ge=16, le=4096)] = 256
 ) -> Response:
@@ -104,52 +94,7 @@ def get_preview(
     return Response(preview(data, media_type, side), media_type="image/jpeg", headers=FOR_EVER)
 
 
-@router.get("/products")
-def get_products(stores: Open) -> list[dict[str, Any]]:
-    """The products that have a label book."""
-    with stores.database.read() as connection:
-        books = labels.newest_books(connection)
-    return [{"product": product, "book_version": book.version} for product, book in books.items()]
-
-
-@router.get("/label-book")
-def get_label_book(stores: Open, product: str) -> dict[str, Any]:
-    """The product's classes in the newest version of its label book."""
-    with stores.database.read() as connection:
-        book = labels.newest_book(connection, product)
-    if book is None:
-        raise UnknownProduct(product)
-    return {"product": product, "version": book.version, "classes": [asdict(entry) for entry in book.classes]}
-
-
-@router.get("/tasks")
-def get_tasks(
-    stores: Open,
-    product: str,
-    inspector: Annotated[Name, Query()],
-    n: Annotated[int, Query(ge=1, le=200)] = 8,
-) -> JSONResponse:
-    """The next images for this inspector, and nothing about them that could sway a judgement."""
-    found = worklist(stores.database, product, inspector, n, now())
-    tasks = [
-        {"image_sha256": task.image_sha256, "image_url": full_url(task.image_sha256, task.media_type)}
-        for task in found.tasks
-    ]
-    body = {"tasks": tasks, "unlabelled": found.unlabelled, "judged": found.judged}
-    return JSONResponse(body, headers={"Cache-Control": "no-store"})
-
-
-@router.post("/labels", status_code=201)
-def post_label(stores: Open, body: LabelBody, response: Response) -> dict[str, Any]:
-    """Store one judgement once: 201 when it is new, 200 when its id was stored before."""
-    judgement = Judgement(**body.model_dump())
-    with stores.database.write() as connection:
-        stored = submit(connection, judgement, SOURCE, now())
-    response.status_code = 201 if stored else 200
-    return {"id": body.id, "stored": stored}
-
-
-@router.get("/{path:path}", include_in_schema=False)
+@nothing.get("/{path:path}", include_in_schema=False)
 def get_nothing(path: str) -> None:
     """Every other address under /api: an answer for programs, not a page."""
     raise AddressUnknown(f"/api/{path}")

@@ -91,8 +91,9 @@ class Champions:
     def _only_product(self) -> str:
         if not self._following:
             raise NotReady("models are being loaded", "send the trigger again in a moment")
-        if len(self._promotions) == 1:
-            return next(iter(self._promotions))
+        products = list(self._promotions)  # once, for `follow` replaces them meanwhile
+        if len(products) == 1:
+            return products[0]
         ready = list(self._loaded)
         # Whether a part is judged by a model must not depend on which others have a place in memory.
         if len(ready) == 1 and not self._resting and not self._is_loading():
@@ -100,7 +101,7 @@ class Champions:
         if self._is_loading():
             raise NotReady("models are being loaded", "send the trigger again in a moment")
         raise NotReady(
-            f"the request names no product and {len(self._promotions)} products have a champion here",
+            f"the request names no product and {len(products)} products have a champion here",
             "add &product=NAME",
         )
 

@@ -137,7 +137,7 @@ class Ownership:
 
     def others(self) -> list[str]:
         """The addresses of all other line servers that own a station."""
-        return sorted({lease.address for lease in list(self._others.values())} - {self.address})
+        return sorted({lease.address for lease in self._others.copy().values()} - {self.address})
 
     def doubt(self, station: str) -> None:
         """Its owner can't be reached: ask the database again at the next part."""

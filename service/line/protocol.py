@@ -19,6 +19,7 @@ from service.line.corking import CorkedTransport
 from service.line.exchange import Exchange, Headers, Wire
 from service.line.posting import BEGUN
 from service.line.refusals import worded
+from service.line.shutting import HANDSHAKE_S, keep_out
 from service.line.stopping import LAST_BODY_S, Stopping
 from service.line.verdicts import NOT_INSPECTED, OVERLOAD
 
@@ -461,6 +462,9 @@ class LineHost(uvicorn.Server):
         while self._in_work() and loop.time() - begun < STOP_LIMIT_S:
             await asyncio.sleep(_IN_WORK_LOOK_S)
         # Who has connected already is still answered, so the listeners close first: uvicorn would close both at once.
+        for listening in self._listening:
+            keep_out(listening)
+        await asyncio.sleep(HANDSHAKE_S)
         accepting = self._accept_rest()
         for listener in self.servers:
             listener.close()
@@ -468,6 +472,8 @@ class LineHost(uvicorn.Server):
             listening.close()
         await asyncio.gather(*accepting, return_exceptions=True)
         await asyncio.sleep(STOP_S)
+        for _ in range(2):  # an event loop that is late runs its timers first: it has to read what has come meanwhile
+            await asyncio.sleep(0)
         self.should_exit = True
 
     def _accept_rest(self) -> list[asyncio.Task[Any]]:

@@ -98,7 +98,8 @@ class Stations:
 
     def names(self) -> list[str]:
         """All stations seen or challenged."""
-        return sorted({*self._seen, *(station for station, _ in self._challenges)})
+        # Copied, for other threads add to them: a loop over the thing itself can be interrupted, a copy can't.
+        return sorted({*self._seen.copy(), *(station for station, _ in self._challenges.copy())})
 
     def product(self, station: str) -> str | None:
         """The product that the station named last, of those that have a champion; None where it named none."""
@@ -107,7 +108,7 @@ class Stations:
 
     def challenge(self, station: str) -> Challenge | None:
         """The last challenge of the station; of several products one that failed, for it stops parts."""
-        found = [challenge for (name, _), challenge in list(self._challenges.items()) if name == station]
+        found = [challenge for (name, _), challenge in self._challenges.copy().items() if name == station]
         return min(found, key=lambda c: (c.passed, -c.challenged_at.timestamp()), default=None)
 
     def facts(self, station: str) -> dict[str, Any]:

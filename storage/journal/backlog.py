@@ -31,7 +31,8 @@ class Backlog:
     @property
     def count(self) -> int:
         """How many entries wait."""
-        return self._undrained - len(self._done)
+        with self._lock:  # `done` takes an entry off both, one after the other
+            return self._undrained - len(self._done)
 
     def mark(self) -> tuple[Place, int]:
         """The place up to which all is drained, and how many entries there are behind it."""

@@ -140,16 +140,21 @@ class Shift:
     bodies: dict[int, bytes] = field(default_factory=dict)
 
     def post(self, numbers: list[int], kill_after: int | None = None, rng: np.random.Generator | None = None) -> None:
-        """Post what is not answered yet; `kill_after` so many more answers the process is killed at a random moment."""
+        """Post what is not answered yet; `kill_after` so many more answers the process is killed at a random moment.
+
+        The last parts are posted when it is dead, so that some are left however late the kill comes.
+        """
         wanted = [n for n in numbers if n not in self.bodies]
         before = len(self.bodies)
         with httpx.Client(timeout=20) as client, ThreadPoolExecutor(POSTERS) as pool:
-            posted = [pool.submit(self._post_one, client, n) for n in wanted]
+            last = [] if kill_after is None else wanted[-POSTERS:]
+            posted = [pool.submit(self._post_one, client, n) for n in wanted if n not in last]
             if kill_after is not None and rng is not None:
                 while len(self.bodies) < before + kill_after and not all(p.done() for p in posted):
                     time.sleep(0.001)
                 time.sleep(float(rng.uniform(0, 0.03)))
                 self.line.stop(signal.SIGKILL)
+            posted += [pool.submit(self._post_one, client, n) for n in last]
             for one in posted:
                 one.result()
 

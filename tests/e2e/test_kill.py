@@ -3,9 +3,9 @@
 import hashlib
 import json
 import signal
-import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -13,7 +13,7 @@ import numpy as np
 
 from storage import inspections
 from tests.e2e.processes import LineProcess, Shift, line_process, opened, part, post_part
-from tests.service.line.stocked import add_champion, change_recipe
+from tests.service.line.stocked import add_champion, change_recipe, wait_until
 
 PARTS = 200
 STOP_WITHIN_S = 10.0
@@ -84,10 +84,11 @@ def test_stop_while_parts_come_loses_no_answer(tmp_path: Path) -> None:
         # SIGTERM in the middle: what is in work is answered, what comes later finds nobody.
         process = line.process
         assert process is not None
-        stopper = threading.Timer(0.3, process.send_signal, [signal.SIGTERM])
-        stopper.start()
-        shift.post(list(range(400)))
-        stopper.join()
+        with ThreadPoolExecutor(1) as pool:
+            posted = pool.submit(shift.post, list(range(400)))
+            wait_until(lambda: len(shift.bodies) > 20)
+            process.send_signal(signal.SIGTERM)
+            posted.result()
         assert process.wait(STOP_WITHIN_S) == 0
         assert 0 < len(shift.bodies) < 400
         with opened(line) as stores, stores.database.read() as connection:

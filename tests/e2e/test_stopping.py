@@ -16,33 +16,49 @@ from typing import Any
 import httpx
 import pytest
 
+from service.line.protocol import STOP_S
 from storage import inspections
 from tests.e2e.processes import LineProcess, environment, line_process, opened, part
 from tests.service.line.stocked import add_champion, wait_until
 
+IMAGES = [part(n) for n in range(60)]
 POSTERS = 6
 STOP_WITHIN_S = 10.0
 
 
 class Poster:
-    """One camera PC on one connection: posts until nothing listens any more, and notes what became of every part."""
+    """One camera PC on one connection: posts until nothing listens any more, and notes what became of every part.
+
+    A server that ends waits `STOP_S` for the next part on a connection. On a busy machine the poster may not get a
+    processor for so long: then it was slow, and the part was not dropped.
+    """
 
     def __init__(self, line: LineProcess, first: int) -> None:
         self.line, self.first = line, first
         self.answers: list[tuple[int, int]] = []
         self.results: list[str] = []
         self.dropped: list[str] = []
+        self.slow = 0
 
     def run(self) -> None:
+        since = time.monotonic()
         connection = self._connect()
         n = self.first
         while connection is not None:
             try:
-                status, body, closes = self._post(connection, n)
+                try:
+                    self._post(connection, n)
+                finally:
+                    is_slow = time.monotonic() - since > STOP_S
+                status, body, closes = read_answer(connection)
             except (OSError, AssertionError) as error:
-                self.dropped.append(repr(error))
+                if is_slow:
+                    self.slow += 1
+                else:
+                    self.dropped.append(repr(error))
                 connection.close()
                 return
+            since = time.monotonic()
             self.answers.append((status, body["result_code"]))
             if status == 200:
                 self.results.append(str(body["result_id"]))
@@ -57,14 +73,13 @@ class Poster:
         except ConnectionRefusedError:
             return None
 
-    def _post(self, connection: socket.socket, n: int) -> tuple[int, dict[str, Any], bool]:
-        image = part(n)
+    def _post(self, connection: socket.socket, n: int) -> None:
+        image = IMAGES[n % len(IMAGES)]
         head = (
             f"POST /v1/inspections?station=s1&trigger_id={n} HTTP/1.1\r\nhost: x\r\n"
             f"content-type: image/png\r\ncontent-length: {len(image)}\r\n\r\n"
         )
         connection.sendall(head.encode() + image)
-        return read_answer(connection)
 
 
 def read_answer(connection: socket.socket) -> tuple[int, dict[str, Any], bool]:
@@ -100,7 +115,7 @@ def test_every_part_is_answered_when_the_server_ends_under_load(tmp_path: Path) 
         assert [poster.dropped for poster in posters] == [[]] * POSTERS
         told = Counter(answer for poster in posters for answer in poster.answers)
         assert set(told) <= {(200, 0), (200, 7), (503, 907)}
-        assert told[503, 907] >= POSTERS, "everyone who posted heard of it"
+        assert told[503, 907] >= POSTERS - sum(poster.slow for poster in posters), "everyone who posted heard of it"
         with opened(line) as stores, stores.database.read() as connection:
             recorded = Counter(i.result_id for i in inspections.latest(connection, 100_000))
         answered = Counter(result_id for poster in posters for result_id in poster.results)

@@ -1,5 +1,6 @@
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from storage.database import Database, ensure_schema, open_database
 from storage.images import open_image_store
 from storage.images.content import ContentStore
 from tests.labeling.painted_parts import SIDE_PX, paint
-from tests.storage.samples import NOW, PRODUCT, later
+from tests.storage.samples import NOW, PRODUCT, later, withdrawal
 
 COUNTS = {"good": 6, "scratch": 4}
 
@@ -173,3 +174,31 @@ def test_more_parts_grow_the_label_book_and_the_dataset(folder: Path, database: 
         before = {item.part_group: item.split for item in datasets.items(connection, first)}
         after = {item.part_group: item.split for item in datasets.items(connection, second)}
     assert {group: after[group] for group in before} == before
+
+
+def test_files_with_the_former_name_of_a_class_are_still_the_same_labels(
+    folder: Path, database: Database, images: ContentStore
+) -> None:
+    bring_in(folder, database, images)
+    with database.write() as connection:
+        book = labels.newest_book(connection, PRODUCT)
+        assert book is not None
+        renamed = [replace(c, name="Kratzer") if c.name == "scratch" else c for c in book.classes]
+        labels.add_book(connection, replace(book, version=2, classes=tuple(renamed)))
+    again = bring_in(folder, database, images, now=later(60))
+    assert (again.new_labels, again.problems) == (0, ())
+    paint(folder, {"scratch": 1}, seed=5)
+    assert bring_in(folder, database, images, now=later(90)).new_labels == 1
+    with database.read() as connection:
+        assert {label.class_name for label in labels.of_product(connection, PRODUCT)} == {"good", "Kratzer"}
+        assert labels.newest_books(connection)[PRODUCT].version == 2
+
+
+def test_what_was_withdrawn_is_not_brought_back(folder: Path, database: Database, images: ContentStore) -> None:
+    bring_in(folder, database, images)
+    with database.write() as connection:
+        first = labels.of_product(connection, PRODUCT)[0]
+        labels.withdraw(connection, withdrawal(first.id))
+    assert bring_in(folder, database, images, now=later(60)).new_labels == 0
+    with database.read() as connection:
+        assert len(labels.of_product(connection, PRODUCT)) == 9

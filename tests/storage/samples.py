@@ -6,6 +6,7 @@ from hashlib import sha256
 from typing import Any
 
 from storage.records import (
+    Adjudication,
     Alarm,
     Challenge,
     ConsensusRow,
@@ -21,11 +22,15 @@ from storage.records import (
     Label,
     LabelBook,
     Lease,
+    LimitSample,
     Model,
+    Opinion,
     Outcome,
     Promotion,
     Recipe,
+    Task,
     View,
+    Withdrawal,
 )
 
 NOW = datetime(2026, 3, 1, 6, 30, 0, 123456, tzinfo=UTC)
@@ -63,6 +68,24 @@ def book(version: int = 1, **changes: Any) -> LabelBook:
     return replace(LabelBook(PRODUCT, version, classes, NOW), **changes)
 
 
+def full_book(version: int = 2, **changes: Any) -> LabelBook:
+    classes = (
+        ImageClass("good", 0, True, "as drawn", expected_share=0.9),
+        ImageClass(
+            "scratch",
+            1,
+            False,
+            "longer than 1 mm",
+            severity_rank=1,
+            expected_share=0.1,
+            accept=(LimitSample(hash_of("1.png"), "“faint”, 0.8 mm"),),
+            reject=(LimitSample(hash_of("2.png")),),
+        ),
+        ImageClass("dent", 2, False, retired=True),
+    )
+    return replace(LabelBook(PRODUCT, version, classes, NOW, "mira", "limit samples"), **changes)
+
+
 def label(label_id: str = "label-1", **changes: Any) -> Label:
     found = Label(
         id=label_id,
@@ -81,7 +104,32 @@ def label(label_id: str = "label-1", **changes: Any) -> Label:
         source="console",
         judged_at=NOW,
         stored_at=later(2),
+        shift="früh",
     )
+    return replace(found, **changes)
+
+
+def withdrawal(label_id: str = "label-1", **changes: Any) -> Withdrawal:
+    return replace(Withdrawal(label_id, PRODUCT, hash_of("1.png"), "mira", "hit the wrong key", later(4)), **changes)
+
+
+def adjudication(adjudication_id: str = "adjudication-1", **changes: Any) -> Adjudication:
+    found = Adjudication(
+        id=adjudication_id,
+        product=PRODUCT,
+        image_sha256=hash_of("1.png"),
+        class_name="dent",
+        reason="deeper than the “limit” sample",
+        adjudicator="lea",
+        book_version=1,
+        decided_at=NOW,
+        stored_at=later(3),
+    )
+    return replace(found, **changes)
+
+
+def task(task_id: str = "task-1", **changes: Any) -> Task:
+    found = Task(task_id, PRODUCT, hash_of("1.png"), "mira", "golden", 1, NOW, later(600), "label-1")
     return replace(found, **changes)
 
 
@@ -110,6 +158,10 @@ def model(model_id: str = "aa11", **changes: Any) -> Model:
     challenge: tuple[dict[str, object], ...] = ({"image_sha256": hash_of("1.png"), "p_defect": 0.125},)
     found = Model(model_id, PRODUCT, hash_of(model_id), hash_of("dataset"), card, gates, challenge, NOW)
     return replace(found, **changes)
+
+
+def opinion(image: str = "1.png", **changes: Any) -> Opinion:
+    return replace(Opinion("aa11", hash_of(image), {"good": 0.75, "scratch": 0.25, "dent": 0.0}), **changes)
 
 
 def promotion(model_id: str = "aa11", **changes: Any) -> Promotion:
@@ -230,19 +282,23 @@ def job(job_id: str = "job-1", **changes: Any) -> Job:
 # In an order that foreign keys allow; a sparse record beside a full one where a field may be empty.
 RECORDS: list[tuple[str, list[Any]]] = [
     ("images", [image(), image("2.png", lot=None, captured_at=None)]),
-    ("label_books", [book()]),
+    ("label_books", [book(), full_book()]),
     (
         "labels",
         [
             label(),
-            label("sparse", also=(), severity=None, region=None, comment="", seconds=None, judged_at=None),
+            label("sparse", also=(), severity=None, region=None, comment="", seconds=None, judged_at=None, shift=""),
         ],
     ),
+    ("withdrawals", [withdrawal(), withdrawal("sparse", reason="")]),
+    ("adjudications", [adjudication(seq=1), adjudication("sparse", class_name=None, seq=2)]),
+    ("tasks", [task(), task("sparse", inspector="", expires_at=None, label_id=None)]),
     ("consensus_runs", [run()]),
     ("consensus", [consensus_row()]),
     ("datasets", [dataset()]),
     ("dataset_items", [dataset_item()]),
     ("models", [model(), model("bb22", gates=(), challenge=())]),
+    ("opinions", [opinion(), opinion("2.png")]),
     ("promotions", [promotion(seq=1)]),
     (
         "recipes",

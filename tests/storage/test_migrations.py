@@ -7,20 +7,33 @@ import pytest
 from alembic import command
 from alembic.config import Config
 from pydantic import TypeAdapter
-from sqlalchemy import insert, inspect, select
+from sqlalchemy import insert, inspect, select, text
 
-from storage import tables
+from storage import labels, tables
 from storage.database import MIGRATIONS, Connection, Database, from_row, migrate, open_database, to_row
-from storage.records import Inspection, Recipe
+from storage.records import ImageClass, Inspection, Recipe
 from tests.storage import samples
 
-NEW_IN_0002 = {"expected_views": (), "challenge_every_h": None, "is_partial": False}
-"""What rows of before say in the columns that were added."""
+NEW_SINCE: dict[str, dict[str, Any]] = {
+    "0001": {"expected_views": (), "challenge_every_h": None, "is_partial": False},
+    "0002": {"shift": "", "author": "", "note": ""},
+}
+"""What rows of before say in the columns that came after a schema."""
+NEW_TABLES = {
+    "0001": {"outcomes", "challenges", "leases"},
+    "0002": {"withdrawals", "adjudications", "tasks", "opinions"},
+}
 
 
-def as_before(record: Any) -> Any:
+def since(schema: str) -> dict[str, Any]:
+    """What rows of the schema say in all columns that came after it."""
+    return {name: value for found, new in NEW_SINCE.items() if found >= schema for name, value in new.items()}
+
+
+def as_before(record: Any, schema: str) -> Any:
     """The record as the former schema could hold it."""
-    return type(record)(**{name: NEW_IN_0002.get(name, value) for name, value in to_row(record).items()})
+    new = since(schema)
+    return type(record)(**{name: new.get(name, value) for name, value in to_row(record).items()})
 
 
 def fill(connection: Connection) -> None:
@@ -35,29 +48,52 @@ def fill(connection: Connection) -> None:
             connection.execute(insert(tables.metadata.tables[name]).values(row))
 
 
-@pytest.fixture
-def first_schema(database_url: str) -> Iterator[Database]:
-    """A database as the first release left it, filled."""
+def filled(database_url: str, schema: str) -> Database:
+    """A database as a former release left it, filled."""
     opened = open_database(database_url)
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.set_main_option("path_separator", "os")
     with opened.write() as connection:
         config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
+        command.upgrade(config, schema)
         fill(connection)
+    return opened
+
+
+@pytest.fixture
+def first_schema(database_url: str) -> Iterator[Database]:
+    """A database as the first release left it, filled."""
+    opened = filled(database_url, "0001")
     yield opened
     opened.close()
 
 
-def test_every_row_of_the_first_release_outlives_the_migration(first_schema: Database) -> None:
-    assert migrate(first_schema) == ("0001", "0002")
-    with first_schema.read() as connection:
+@pytest.mark.parametrize("schema", ["0001", "0002"])
+def test_every_row_of_a_former_release_outlives_the_migration(database_url: str, schema: str) -> None:
+    database = filled(database_url, schema)
+    absent = {name for found, new in NEW_TABLES.items() if found >= schema for name in new}
+    assert migrate(database) == (schema, "0003")
+    with database.read() as connection:
         for name, records in samples.RECORDS:
             rows = connection.execute(select(tables.metadata.tables[name])).mappings()
             found = sorted(repr(from_row(type(records[0]), row)) for row in rows)
-            was_there = name not in {"outcomes", "challenges", "leases"}
-            assert found == (sorted(repr(as_before(record)) for record in records) if was_there else []), name
+            expected = [] if name in absent else sorted(repr(as_before(record, schema)) for record in records)
+            assert found == expected, name
+    database.close()
+
+
+def test_a_label_book_of_the_second_schema_is_read_with_the_defaults_of_today(database_url: str) -> None:
+    database = filled(database_url, "0002")
+    entries = '[{"name": "good", "number": 0, "ok": true, "description": ""}]'
+    with database.write() as connection:
+        connection.execute(text("UPDATE label_books SET classes = :entries"), {"entries": entries})
+    migrate(database)
+    with database.read() as connection:
+        book = labels.newest_book(connection, samples.PRODUCT)
+    assert book is not None
+    assert book.classes == (ImageClass("good", 0, True),)
+    database.close()
 
 
 def test_after_the_migration_new_records_find_their_place(first_schema: Database) -> None:

@@ -26,8 +26,8 @@ def test_labels_are_appended_once(connection: Connection) -> None:
     assert labels.store(connection, [samples.label("1", class_name="good"), samples.label("3")]) == 1
     assert [found.id for found in labels.of_product(connection, PRODUCT)] == ["1", "2", "3"]
     assert labels.of_product(connection, PRODUCT)[0] == samples.label("1")
-    assert labels.count(connection, PRODUCT, hash_of("1.png"), "mira") == 2
-    assert labels.count(connection, PRODUCT, hash_of("2.png"), "mira") == 0
+    assert list(labels.occasions(connection, PRODUCT, hash_of("1.png"), "olaf")) == [1]
+    assert labels.occasions(connection, PRODUCT, hash_of("2.png"), "mira") == {}
     assert labels.count_by(connection, PRODUCT, "mira") == 2
     assert labels.count_by(connection, "lid", "mira") == 0
 
@@ -59,7 +59,7 @@ def test_pictures_belong_to_a_product(connection: Connection) -> None:
 def test_a_picture_waits_for_a_label_until_it_has_one(connection: Connection) -> None:
     pictures.store(connection, [samples.image("1.png"), samples.image("2.png")])
     labels.store(connection, [samples.label(image_sha256=hash_of("1.png"))])
-    assert pictures.unlabelled(connection, PRODUCT, 9) == [(hash_of("2.png"), "image/png")]
+    assert labels.unlabelled(connection, PRODUCT, 9) == [(hash_of("2.png"), "image/png")]
 
 
 def test_a_settling_and_a_dataset_are_stored_once(connection: Connection) -> None:

@@ -87,6 +87,50 @@ def test_a_second_question_and_other_tools_are_named_not_mixed_in(put: Put) -> N
     ]
 
 
+def test_controls_named_for_what_they_hold_are_read(put: Put) -> None:
+    put("a.png")
+    done = annotation(
+        choice("dent"),
+        choice("unsure", control="unsure"),
+        {"type": "textarea", "from_name": "comment", "value": {"text": ["near the rim", "0.3 mm"]}},
+        {"type": "textarea", "from_name": "shift", "value": {"text": ["früh"]}},
+        {"type": "number", "from_name": "severity", "value": {"number": 2}},
+        {"type": "number", "from_name": "occasion", "value": {"number": 1}},
+    )
+    listing = listed(put, ("a.png", [done]))
+    (label,) = listing.images[0].labels
+    assert (label.label, label.unsure, label.comment) == ("dent", True, "near the rim\n0.3 mm")
+    assert (label.shift, label.severity, label.occasion, label.seconds) == ("früh", 2, 1, 4.2)
+    assert listing.problems == ()
+
+
+@pytest.mark.parametrize("wrong", [-1, 2.5, True, None, "2", 1e300])
+def test_a_number_that_counts_nothing_is_left_out(put: Put, wrong: Any) -> None:
+    put("a.png")
+    severity = {"type": "number", "from_name": "severity", "value": {"number": wrong}}
+    done = annotation(choice("dent"), severity, lead_time=-3)
+    (label,) = listed(put, ("a.png", [done])).images[0].labels
+    assert (label.severity, label.seconds) == (None, None)
+
+
+def test_two_looks_that_claim_one_number_are_numbered_by_time(put: Put) -> None:
+    put("a.png")
+    first = {"type": "number", "from_name": "occasion", "value": {"number": 1}}
+    done = [
+        annotation(choice("late"), first, created_at="2024-03-02T08:00:00Z"),
+        annotation(choice("early"), first, created_at="2024-03-01T08:00:00Z"),
+    ]
+    (image,) = listed(put, ("a.png", done)).images
+    assert [(label.label, label.occasion) for label in image.labels] == [("early", 0), ("late", 1)]
+
+
+def test_group_and_lot_of_the_task_are_those_of_the_image(put: Put) -> None:
+    put("a.png")
+    data = {"image": "a.png", "group": "P9", "lot": "L7"}
+    listing = read(put("export.json", content=json.dumps([{"data": data, "annotations": []}])), {})
+    assert [(image.group, image.lot) for image in listing.images] == [("P9", "L7")]
+
+
 def test_an_empty_annotation_is_ok_among_boxes_and_nothing_among_choices(put: Put) -> None:
     put("a.png", "b.png")
     boxes = listed(put, ("a.png", [annotation()]), ("b.png", [annotation(box("dent", 0, 0, 1, 1))]))

@@ -29,7 +29,7 @@ Table = Callable[..., Listing]
 
 def test_every_meaning_arrives_in_its_field(put: Put, table: Table) -> None:
     put("masks/a.png")
-    judgement = "a.png,dent,kim,2024-03-01T09:00+01:00,crack|chip,1 2 3.5 4,yes,near edge,2"
+    judgement = "a.png,dent,kim,2024-03-01T09:00+01:00,crack|chip,1 2 3.5 4,yes,near edge,2,3,4.5,late"
     listing = table(f"{','.join(MEANINGS)}\n{judgement},g1,Train,L7,P9,2024-03-01,masks/a.png\n")
     label = FoundLabel(
         label="dent",
@@ -40,6 +40,9 @@ def test_every_meaning_arrives_in_its_field(put: Put, table: Table) -> None:
         region=(1.0, 2.0, 3.5, 4.0),
         comment="near edge",
         occasion=2,
+        severity=3,
+        seconds=4.5,
+        shift="late",
     )
     captured_at = datetime(2024, 3, 1, tzinfo=UTC)
     assert listing.images == (
@@ -49,8 +52,8 @@ def test_every_meaning_arrives_in_its_field(put: Put, table: Table) -> None:
 
 
 def test_unknown_columns_are_named_and_harm_nothing(table: Table) -> None:
-    listing = table("path,label,shift,width\na.png,ok,late,3\n")
-    assert listing.columns == ("shift", "width")
+    listing = table("path,label,colour,width\na.png,ok,red,3\n")
+    assert listing.columns == ("colour", "width")
     assert listing.problems == ()
 
 
@@ -133,6 +136,9 @@ def test_the_same_fault_in_many_rows_is_one_problem(table: Table) -> None:
         ("region", "1 2 nan 4"),
         ("occasion", "-1"),
         ("occasion", "²"),
+        ("severity", "minor"),
+        ("seconds", "-1"),
+        ("seconds", "inf"),
         ("split", "dev"),
         ("mask", "gone.png"),
     ],

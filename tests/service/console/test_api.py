@@ -111,7 +111,18 @@ def test_products_and_label_book(client: TestClient, stores: Stores) -> None:
     add_book(stores, AT)
     assert client.get("/api/products").json() == [{"product": PRODUCT, "book_version": 1}]
     book = client.get("/api/label-book", params={"product": PRODUCT}).json()
-    assert book["classes"][0] == {"name": "ok", "number": 0, "ok": True, "description": ""}
+    assert (book["version"], book["author"], book["note"]) == (1, "", "")
+    assert book["classes"][0] == {
+        "name": "ok",
+        "number": 0,
+        "ok": True,
+        "description": "",
+        "severity_rank": None,
+        "expected_share": None,
+        "retired": False,
+        "accept": [],
+        "reject": [],
+    }
 
 
 @pytest.mark.parametrize("address", ["/api/label-book?product=x", "/api/tasks?product=x&inspector=mira", "/api/x"])
@@ -126,12 +137,14 @@ def test_label_is_stored_once_however_often_it_is_sent(
 ) -> None:
     add_book(stores, AT)
     add_images(stores, parts[:1], AT)
-    sent = body(parts[0].sha256, unsure=True, comment="near the gate", seconds=2.5, region=[1, 2, 30, 40])
+    more = {"also": ["dent"], "severity": 2, "shift": "late"}
+    sent = body(parts[0].sha256, unsure=True, comment=" near the gate ", seconds=2.5, region=[1, 2, 30, 40], **more)
     first, again = client.post("/api/labels", json=sent), client.post("/api/labels", json=sent)
     assert (first.status_code, first.json()["stored"]) == (201, True)
     assert (again.status_code, again.json()["stored"]) == (200, False)
     (label,) = stored(stores)
     assert (label.class_name, label.unsure, label.comment, label.seconds) == ("scratch", True, "near the gate", 2.5)
+    assert (label.also, label.severity, label.shift) == (("dent",), 2, "late")
     assert (label.region, label.occasion, label.source, label.book_version) == ((1, 2, 30, 40), 0, "console", 1)
 
 
@@ -143,6 +156,24 @@ def test_second_look_of_an_inspector_is_counted(client: TestClient, stores: Stor
         response = client.post("/api/labels", json=body(sha256, id=f"label-id-{number}", inspector=inspector))
         assert response.status_code == 201
     assert {(label.inspector, label.occasion) for label in stored(stores)} == {("mira", 0), ("mira", 1), ("jo", 0)}
+
+
+def test_label_is_taken_back_by_who_gave_it(client: TestClient, stores: Stores, parts: list[Picture]) -> None:
+    add_book(stores, AT)
+    add_images(stores, parts[:1], AT)
+    sent = body(parts[0].sha256)
+    address = f"/api/labels/{sent['id']}/withdraw"
+    assert client.post(address, json={"inspector": "mira"}).status_code == 404
+    client.post("/api/labels", json=sent)
+    refused = client.post(address, json={"inspector": "jo"})
+    assert (refused.status_code, set(refused.json())) == (403, {"what", "remedy"})
+    assert tasks(client) == []
+    first = client.post(address, json={"inspector": "mira", "reason": "wrong key"})
+    again = client.post(address, json={"inspector": "mira"})
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert first.json() == {"id": sent["id"], "withdrawn": True}
+    assert stored(stores) == []
+    assert tasks(client) == [parts[0].sha256], "the image comes again"
 
 
 def test_label_of_a_kept_line_image_can_be_settled(client: TestClient, stores: Stores, parts: list[Picture]) -> None:
@@ -164,6 +195,12 @@ def test_label_of_a_kept_line_image_can_be_settled(client: TestClient, stores: S
         ({"product": "lid"}, "lid"),
         ({"inspector": " "}, "inspector"),
         ({"seconds": -1}, "seconds"),
+        ({"also": ["rust"]}, "rust"),
+        ({"also": ["ok"]}, "'ok'"),
+        ({"severity": -1}, "severity"),
+        ({"region": [1, 2, 0, 4]}, "region"),
+        ({"comment": "a\0b"}, "comment"),
+        ({"shift": "x" * 121}, "shift"),
         ({"judged_at": "2026-03-02T09:00:00"}, "judged_at"),
         ({"model": "x"}, "model"),
     ],

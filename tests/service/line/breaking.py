@@ -1,8 +1,10 @@
 """How a test takes the disk away from the line."""
 
 import resource
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from httpx2 import Client
 
@@ -34,6 +36,14 @@ def stalled_disk(http: Client) -> Iterator[None]:
     """Within this block no record reaches the disk; behind it all do."""
     with server_of(http).journal._writing:
         yield
+
+
+def left_by_a_kill(http: Client, folder: Path) -> Path:
+    """A copy of the data folder as the line would leave it, were its process killed now; in `folder`."""
+    server = server_of(http)
+    # The copy takes a while, a kill does not: nothing may be written, renamed or deleted meanwhile.
+    with server.database.write(), server.journal._upkeep, server.journal._writing:
+        return shutil.copytree(server.settings.data_dir, folder)
 
 
 @contextmanager

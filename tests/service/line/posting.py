@@ -1,5 +1,6 @@
 """How a test speaks to the line."""
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -87,6 +88,11 @@ def server_of(http: Client) -> LineServer:
     return server
 
 
+def own(http: Client, station: str = "s1") -> None:
+    """The station is known to be this line's, so that its first part need not ask: a short deadline would pass."""
+    assert asyncio.run(server_of(http).ownership.owner_of(station, wait_s=20.0)) is None
+
+
 def of_trigger(http: Client, trigger: str, **query: Any) -> Response:
     """The answer for a part that somebody else posts."""
     return http.get("/v1/inspections", params={"station": "s1", "trigger_id": trigger, **query})
@@ -107,6 +113,21 @@ def recorded(http: Client) -> list[Inspection]:
     """All inspections in the database, newest first."""
     with server_of(http).database.read() as connection:
         return inspections.latest(connection, 100_000)
+
+
+def settled(http: Client, count: int) -> list[Inspection]:
+    """All inspections once there are so many of them, newest first.
+
+    For parts that were late: their answer leaves first, the record follows.
+    """
+    wait_until(lambda: drained(http) and len(recorded(http)) >= count)
+    return recorded(http)
+
+
+def is_idle(http: Client) -> bool:
+    """Whether no part is in work, not even one whose answer has left, so that the next one finds a thread."""
+    server = server_of(http)
+    return server.admission.total == 0 and server.dispatcher.wait_ms("s1", 1.0) == 0
 
 
 def alarms_of(http: Client) -> list[Alarm]:

@@ -141,8 +141,8 @@ def write_slow_model(path: Path, turns: int) -> Path:
     return path
 
 
-def wait_until(true: Callable[[], bool], timeout_s: float = 20.0) -> None:
-    """Return as soon as `true` is."""
+def wait_until(true: Callable[[], bool], timeout_s: float = 60.0) -> None:
+    """Return as soon as `true` is; that it takes long on a busy machine says nothing."""
     give_up = time.monotonic() + timeout_s
     while not true():
         assert time.monotonic() < give_up, "it did not come about in time"

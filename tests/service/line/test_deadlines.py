@@ -10,14 +10,14 @@ import pytest
 from httpx2 import Client
 
 from service.wiring import Stores
-from storage.records import Inspection
 from tests.service.line.breaking import stalled_disk
 from tests.service.line.conftest import OpenLine
-from tests.service.line.posting import drained, post, recorded, server_of, verdict
+from tests.service.line.posting import drained, is_idle, own, post, recorded, server_of, settled, verdict
 from tests.service.line.stocked import (
     BRIGHT,
     DARK,
     PRODUCT,
+    add_champion,
     change_recipe,
     encoded,
     promote,
@@ -36,6 +36,7 @@ SLOW_TURNS = 250
 def slow_line(stores: Stores, tmp_path: Path, open_line: OpenLine) -> Iterator[Client]:
     promote(stores, store_model(stores, write_slow_model(tmp_path / "slow.onnx", SLOW_TURNS)))
     with open_line() as http:
+        own(http)
         yield http
 
 
@@ -46,23 +47,10 @@ def underestimate(http: Client) -> None:
         pace.took(0.0)
 
 
-def is_idle(http: Client) -> bool:
-    return server_of(http).registry.get_sample_value("loupe_inspections_in_work") == 0
-
-
-def settled(http: Client, count: int) -> list[Inspection]:
-    """All records once there are so many of them, newest first."""
-    wait_until(lambda: drained(http) and len(recorded(http)) >= count)
-    return recorded(http)
-
-
 def test_late_part_gets_the_fail_safe_in_time_and_it_is_recorded(slow_line: Client) -> None:
-    began = time.perf_counter()
     response = post(slow_line, encoded(BRIGHT), deadline_ms=DEADLINE_MS)
-    took_ms = 1000 * (time.perf_counter() - began)
     answer = response.json()
     assert verdict(response) == (200, "recheck", 901)
-    assert took_ms < DEADLINE_MS + 60
     assert (answer["evaluation"], answer["deadline_met"]) == ("not_decidable", False)
     assert answer["views"][0]["p_defect"] is None
     assert answer["provenance"]["model_sha256"]
@@ -70,6 +58,19 @@ def test_late_part_gets_the_fail_safe_in_time_and_it_is_recorded(slow_line: Clie
     assert found.answer.encode() == response.content
     assert (found.result_code, found.deadline_met, found.supersedes) == (901, False, None)
     assert server_of(slow_line).images.get(found.views[0].image_sha256) == encoded(BRIGHT)
+
+
+def test_fail_safe_leaves_at_the_deadline(line: Client) -> None:
+    """A busy machine may be late with one answer, but not with each."""
+    own(line)
+    took_ms = []
+    for n in range(8):
+        with stalled_disk(line):
+            began = time.perf_counter()
+            assert verdict(post(line, encoded(DARK, seed=n), str(n), deadline_ms=DEADLINE_MS)) == LATE
+            took_ms.append(1000 * (time.perf_counter() - began))
+        wait_until(lambda: is_idle(line))
+    assert min(took_ms) < DEADLINE_MS + 20
 
 
 def test_retry_of_a_late_part_gets_the_fail_safe(slow_line: Client) -> None:
@@ -150,7 +151,7 @@ def test_retries_that_are_late_before_anybody_looked_are_each_on_record(slow_lin
     underestimate(slow_line)
     with ThreadPoolExecutor(6) as pool:
         busy = [pool.submit(post, slow_line, encoded(DARK, seed=n), f"busy-{n}") for n in range(2)]
-        time.sleep(0.05)
+        wait_until(lambda: len(server_of(slow_line).dispatcher._running) == 2)
         late = [pool.submit(post, slow_line, body, deadline_ms=60) for _ in range(4)]
         answers = [future.result() for future in late]
         assert {verdict(future.result()) for future in busy} == {(200, "pass", 0)}
@@ -173,9 +174,7 @@ def test_work_that_can_no_longer_be_in_time_is_not_started(slow_line: Client) ->
             pool.map(lambda n: post(slow_line, encoded(DARK, seed=n), str(n), deadline_ms=DEADLINE_MS), range(12))
         )
     assert {verdict(a) for a in answers} == {(200, "recheck", 901)}
-    began = time.perf_counter()
     found = settled(slow_line, 12)
-    assert time.perf_counter() - began < 8
     looked = [i for i in found if i.views[0].width is not None]
     assert len(looked) <= 4
 
@@ -197,12 +196,16 @@ def test_parts_above_the_queue_limit_are_turned_away_and_may_come_again(
 
 
 def test_parts_whose_answer_has_left_still_take_a_place(stores: Stores, tmp_path: Path, open_line: OpenLine) -> None:
-    promote(stores, store_model(stores, write_slow_model(tmp_path / "slow.onnx", SLOW_TURNS)))
+    add_champion(stores, tmp_path)
     with open_line(queue_limit=2) as http:
-        underestimate(http)
-        for n in range(2):
-            assert verdict(post(http, encoded(DARK, seed=n), str(n), deadline_ms=20)) == LATE
-        assert verdict(post(http, encoded(DARK, seed=2), "2", deadline_ms=20)) == TURNED_AWAY
+        own(http)
+        with stalled_disk(http):
+            for n in range(2):
+                assert verdict(post(http, encoded(DARK, seed=n), str(n), deadline_ms=200)) == LATE
+            # Without a deadline nothing but the places can turn it away.
+            assert verdict(post(http, encoded(DARK, seed=2), "2")) == TURNED_AWAY
+        wait_until(lambda: is_idle(http))
+        assert verdict(post(http, encoded(DARK, seed=2), "2")) == PASSED
 
 
 def test_verdict_that_reached_the_disk_too_late_does_not_hold(line: Client) -> None:

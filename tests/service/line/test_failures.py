@@ -13,7 +13,7 @@ from service.wiring import Stores
 from storage.journal import Journal, JournalLocked
 from tests.service.line.breaking import break_journal, no_large_files
 from tests.service.line.conftest import OpenLine
-from tests.service.line.posting import drained, events_of, post, recorded, server_of, verdict
+from tests.service.line.posting import drained, events_of, is_idle, post, recorded, server_of, verdict
 from tests.service.line.stocked import (
     BRIGHT,
     DARK,
@@ -81,6 +81,7 @@ def test_part_is_rechecked_after_the_journal_was_closed_under_the_line(line: Cli
 def test_late_part_is_rechecked_while_the_journal_can_not_be_written(line: Client) -> None:
     break_journal(line)
     for n, deadline_ms in enumerate((0.001, 3, 5, 10)):
+        wait_until(lambda: is_idle(line))  # else it may be turned away for the part before, whose answer left early
         status, disposition, code = verdict(post(line, encoded(DARK, seed=n), str(n), deadline_ms=deadline_ms))
         assert (status, disposition) == (200, "recheck")
         assert code in (901, 908)

@@ -1,6 +1,5 @@
 """One request a view: they join to a part, which is decided once, whatever comes between."""
 
-import shutil
 import threading
 import time
 from collections import Counter
@@ -14,7 +13,7 @@ from httpx2 import Client, Response
 from service.line.joining import OPEN_LIMIT
 from service.wiring import Stores
 from storage.records import Inspection
-from tests.service.line.breaking import break_journal, stalled_disk
+from tests.service.line.breaking import break_journal, left_by_a_kill, stalled_disk
 from tests.service.line.conftest import OpenLine
 from tests.service.line.posting import (
     drained,
@@ -294,12 +293,11 @@ def test_end_of_the_process_between_the_views_leaves_a_record_of_what_came(
 
 
 def test_process_that_is_killed_between_the_views_leaves_a_record_of_what_came(
-    joined: Client, stores: Stores, tmp_path: Path, open_line: OpenLine
+    joined: Client, tmp_path: Path, open_line: OpenLine
 ) -> None:
     answers = [post(joined, LEFT, str(n), view_id="left", deadline_ms=LONG_MS) for n in range(3)]
     post(joined, RIGHT, "0", view_id="right")
-    # What a killed process leaves is what is on disk at that moment.
-    copy = shutil.copytree(stores.settings.data_dir, tmp_path / "killed")
+    copy = left_by_a_kill(joined, tmp_path / "killed")
     with open_line(data_dir=copy) as http:
         found = {i.trigger_id: i for i in records(http, 3)}
         assert {trigger: i.result_code for trigger, i in found.items()} == {"0": 0, "1": 903, "2": 903}

@@ -19,6 +19,7 @@ from structlog.testing import capture_logs
 
 from service.line.publishing import NoTopicName, VerdictPublisher
 from service.wiring import Stores
+from tests.service.line.breaking import left_by_a_kill
 from tests.service.line.conftest import OpenLine
 from tests.service.line.posting import expect_views, post
 from tests.service.line.stocked import DARK, add_champion, encoded, wait_until
@@ -433,8 +434,7 @@ def test_part_that_waited_when_the_server_was_killed_is_told_by_the_next_one(
         first = post(http, encoded(DARK), station=station, view_id="left", deadline_ms=60_000)
         shadow = post(http, encoded(DARK), "2", station=station, view_id="left", deadline_ms=60_000, mode="shadow")
         assert [a.json()["result_state"] for a in (first, shadow)] == ["processing"] * 2
-        # What a killed process leaves is what is on disk at that moment.
-        copy = shutil.copytree(stores.settings.data_dir, tmp_path / "killed")
+        copy = left_by_a_kill(http, tmp_path / "killed")
     with open_line(data_dir=copy, mqtt_url=ADDRESS):
         wait_until(lambda: len(listener.bodies) == 1)
     assert [json.loads(body) for body in listener.bodies] == [{**first.json(), "result_state": "completed"}]

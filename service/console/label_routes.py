@@ -1,0 +1,88 @@
+"""JSON for inspectors: what to judge next, and their judgements."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Response
+from fastapi.responses import JSONResponse
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from labeling.submitting import Judgement, submit, take_back
+from service.console.fields import Id, Name, Open, Ranked, Sha256, Text
+from service.console.preview import full_url
+from service.console.tasks import worklist
+from service.wiring import now
+
+SOURCE = "console"
+
+Place = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Length = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+router = APIRouter()
+
+
+class LabelBody(BaseModel):
+    """One judgement as the page sends it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: Id
+    product: Name
+    image_sha256: Sha256
+    inspector: Name
+    class_name: Name
+    also: Annotated[tuple[Name, ...], Field(max_length=20)] = ()
+    severity: Annotated[int, Field(ge=0, le=99)] | None = None
+    unsure: bool = False
+    comment: Text = ""
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    region: tuple[Place, Place, Length, Length] | None = None
+    judged_at: AwareDatetime | None = None
+    shift: Annotated[Text, Field(max_length=120)] = ""
+
+
+class WithdrawBody(BaseModel):
+    """Who takes a label back, and why."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    inspector: Name
+    reason: Text = ""
+
+
+@router.get("/tasks")
+def get_tasks(
+    stores: Open,
+    rankings: Ranked,
+    product: str,
+    inspector: Annotated[Name, Query()],
+    n: Annotated[int, Query(ge=1, le=200)] = 8,
+) -> JSONResponse:
+    """The next images for this inspector, and nothing about them that could sway a judgement."""
+    found = worklist(stores.database, rankings, product, inspector, n, now())
+    tasks = [
+        {"image_sha256": task.image_sha256, "image_url": full_url(task.image_sha256, task.media_type)}
+        for task in found.tasks
+    ]
+    body = {"tasks": tasks, "unlabelled": found.unlabelled, "judged": found.judged}
+    return JSONResponse(body, headers={"Cache-Control": "no-store"})
+
+
+@router.post("/labels", status_code=201)
+def post_label(stores: Open, body: LabelBody, response: Response) -> dict[str, Any]:
+    """Store one judgement once: 201 when it is new, 200 when its id was stored before."""
+    judgement = Judgement(**body.model_dump())
+    with stores.database.write() as connection:
+        stored = submit(connection, judgement, SOURCE, now())
+    response.status_code = 201 if stored else 200
+    return {"id": body.id, "stored": stored}
+
+
+@router.post("/labels/{label_id}/withdraw", status_code=201)
+def withdraw_label(
+    stores: Open, label_id: Annotated[str, Path(max_length=64)], body: WithdrawBody, response: Response
+) -> dict[str, Any]:
+    """Take back a judgement made by mistake, so that it no longer counts: 201 now, 200 when it was before."""
+    with stores.database.write() as connection:
+        withdrawn = take_back(connection, label_id, body.inspector, body.reason, now())
+    response.status_code = 201 if withdrawn else 200
+    return {"id": label_id, "withdrawn": withdrawn}
