@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from labeling.agreement import Share, share
-from labeling.disagreement.left_out import Others, counts_of_others, others
+from labeling.others import Others, others
 from labeling.votes import Consensus, Floats, Ints, Votes
 
 Bools = npt.NDArray[np.bool_]
@@ -24,8 +24,6 @@ FEWEST = 10
 """Looks at images that others judged too, below which there is no figure."""
 MOST_PAIRS = 0.48
 """Share of pairs of looks that differ, from which on inspectors are no better than a coin and nothing is corrected."""
-
-
 SETTLING = 30
 """Rounds until an inspector's error and that of the others fit; each halves what is wrong, or better."""
 
@@ -59,9 +57,7 @@ class HumanLevel:
     """Why there is no figure, or what the figures can't say."""
 
 
-def human_level(
-    votes: Votes, consensus: Consensus, *, class_prior: Floats | None = None, ok: Collection[int] | None = None
-) -> HumanLevel:
+def human_level(votes: Votes, consensus: Consensus, ok: Collection[int] | None = None) -> HumanLevel:
     """The error of one inspector; with `ok`, the good classes, of decisions: by_class holds false alarms and misses.
 
     Raises WrongVotes.
@@ -78,22 +74,22 @@ def human_level(
     class_count = consensus.probability.shape[1]
     votes = votes.checked(class_count)
     inspectors = int(votes.inspector.max(initial=-1)) + 1
-    said = others(votes, class_count, class_prior)
+    said = others(votes, class_count)
     label, posterior, classes = votes.label, consensus.probability, class_count
     if ok is not None:
         good = np.isin(np.arange(class_count), list(ok))
         posterior = _decided(posterior, good)
-        said = Others(_decided(said.probability, good), said.known)
+        said = Others(_decided(said.voices, good), said.inspectors)
         label, classes = (~good[label]).astype(np.int64), 2
     if reason := _nothing(votes, said):
         return HumanLevel(None, (None,) * classes, (None,) * inspectors, reason)
     known = said.known
-    every = label
     item, inspector, label = votes.item[known], votes.inspector[known], label[known]
-    differs, reference = said.differs(label)[known], said.label[known]
+    voices, most = said.voices[known], said.most[known]
+    looks = np.arange(len(label))
+    differs = 1 - most[looks, label]
     alike = 1 / np.bincount(inspector, minlength=inspectors)[inspector]  # every inspector counts the same
-    rest = counts_of_others(Votes(votes.item, votes.inspector, every, votes.occasion), classes)[known]
-    differ = 1 - rest[np.arange(len(label)), label] / rest.sum(axis=1)
+    differ = 1 - voices[looks, label] / voices.sum(axis=1)
     often = float((alike * differ).sum() / alike.sum())
     mean = _of_pairs(np.array(often)) if often < MOST_PAIRS else None
 
@@ -119,7 +115,7 @@ def human_level(
         scale = 0.0 if mean is None or claimed == 0 else float(mean) / claimed
         missed = (label != k).astype(np.float64)
         corrected = None if mean is None else _share(item, missed, posterior[item, k], lambda rate: rate * scale)
-        return _error(item, differs, (reference == k).astype(np.float64), corrected)
+        return _error(item, missed, most[:, k], corrected)
 
     return HumanLevel(
         error(alike, _of_pairs),
@@ -134,9 +130,9 @@ def _of_pairs(differ: Floats) -> Floats:
     return np.asarray((1 - np.sqrt(np.maximum(1 - 2 * differ, 0.0))) / 2)
 
 
-def _decided(probability: Floats, good: Bools) -> Floats:
-    mass = probability[:, good].sum(axis=1)
-    return np.stack([mass, 1 - mass], axis=1)
+def _decided(by_class: Floats, good: Bools) -> Floats:
+    """(n, 2) of (n, K): what is good and what is not."""
+    return np.stack([by_class[:, good].sum(axis=1), by_class[:, ~good].sum(axis=1)], axis=1)
 
 
 def _nothing(votes: Votes, said: Others) -> str:

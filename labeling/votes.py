@@ -33,25 +33,49 @@ class Votes:
     time: Floats | None = None
 
     def checked(self, class_count: int) -> "Votes":
-        """The votes with every weight filled in.
+        """The votes as int64 and float64 arrays with every weight filled in.
 
-        Raises WrongVotes for unequal lengths, negative numbers, unknown classes or weights outside (0, 1].
+        Raises WrongVotes for what is no list of whole numbers, unequal lengths, negative numbers, unknown classes or
+        weights outside (0, 1].
         """
-        arrays = (self.item, self.inspector, self.label, self.occasion, self.time)
-        lengths = {len(a) for a in arrays if a is not None}
-        weight = np.ones(len(self.item)) if self.weight is None else np.asarray(self.weight, dtype=np.float64)
-        if len(lengths | {len(weight)}) != 1:
+        named = {name: _whole(name, getattr(self, name)) for name in ("item", "inspector", "label", "occasion")}
+        time = None if self.time is None else _numbers("time", self.time)
+        weight = np.ones(len(named["item"])) if self.weight is None else _numbers("weight", self.weight)
+        lengths = {len(a) for a in (*named.values(), weight)} | ({len(time)} if time is not None else set())
+        if len(lengths) != 1:
             raise WrongVotes("the arrays of the votes differ in length", "pass one entry a judgement in each array")
-        if len(self.item) and min(self.item.min(), self.inspector.min(), self.label.min(), self.occasion.min()) < 0:
+        if len(weight) and min(one.min() for one in named.values()) < 0:
             raise WrongVotes("a vote holds a negative number", "count items, inspectors, labels and occasions from 0")
-        if len(self.label) and self.label.max() >= class_count:
+        if len(weight) and named["label"].max() >= class_count:
             raise WrongVotes(
-                f"label {self.label.max()} is not one of {class_count} classes",
+                f"label {named['label'].max()} is not one of {class_count} classes",
                 f"use labels 0..{class_count - 1}, or pass a larger class_count",
             )
         if not bool(np.all((weight > 0) & (weight <= 1))):
             raise WrongVotes("a weight lies outside (0, 1]", "use 1 for a sure judgement and less for an unsure one")
-        return Votes(self.item, self.inspector, self.label, self.occasion, weight, self.time)
+        return Votes(**named, weight=weight, time=time)
+
+
+def _numbers(name: str, values: npt.ArrayLike) -> Floats:
+    """Raises WrongVotes for what is no list of numbers."""
+    try:
+        found = np.asarray(values, np.float64)
+    except (TypeError, ValueError) as error:
+        raise WrongVotes(f"{name} holds something that is no number", "pass one number a judgement") from error
+    if found.ndim != 1:
+        raise WrongVotes(f"{name} has {found.ndim} dimensions", "pass one number a judgement")
+    return found
+
+
+def _whole(name: str, values: npt.ArrayLike) -> Ints:
+    """Raises WrongVotes for what is no list of whole numbers below 2**63."""
+    given = np.asarray(values)
+    if given.dtype == np.int64 and given.ndim == 1:
+        return given
+    found = _numbers(name, values)
+    if not bool(np.all((found == np.floor(found)) & (np.abs(found) < 2**62))):
+        raise WrongVotes(f"{name} holds something that is no whole number", "count from 0, one number a judgement")
+    return found.astype(np.int64)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ from labeling.agreement import (
     GIVEN,
     GOOD,
     NOT_GOOD,
-    UNKNOWN,
     AgreementStudy,
     Coefficient,
     Coefficients,
@@ -23,6 +22,7 @@ from labeling.agreement import (
     decisions,
     study,
 )
+from labeling.others import UNKNOWN
 from labeling.votes import Votes
 from service.agreement_votes import Judged, WrongStudy
 from service.figure_text import as_json, rated

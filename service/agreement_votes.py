@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labeling.agreement import UNKNOWN
 from labeling.formats import Problem
 from labeling.label_book import USUAL_OK_NAMES
+from labeling.others import UNKNOWN
 from labeling.votes import Ints, Votes
 
 COLUMN, ADJUDICATED, NONE = "column", "adjudicated", "none"

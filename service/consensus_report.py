@@ -16,10 +16,10 @@ from labeling.disagreement.causes import BOOK, KINDS, NOISY, Causes, causes
 from labeling.disagreement.conditions import Condition, conditions
 from labeling.disagreement.confusions import Confusion, confusions
 from labeling.disagreement.drift import FALSE_ALARMS, Drift, drifts
-from labeling.disagreement.left_out import Others, others
 from labeling.disagreement.limit_samples import candidates
 from labeling.disagreement.significance import FALSE_DISCOVERIES
 from labeling.human_level import Error, HumanLevel, human_level
+from labeling.others import others
 from labeling.votes import Consensus, Floats, Ints, Votes
 
 SEED = 0
@@ -47,20 +47,20 @@ class Settled:
     """Good classes."""
     shifts: tuple[str, ...]
     """One a look, empty where nobody says."""
-    class_prior: Floats | None = None
 
 
 def summary(settled: Settled) -> dict[str, Any]:
     """Everything that was found."""
     rng = np.random.default_rng(SEED)
     votes, consensus, class_count = settled.votes, settled.consensus, len(settled.classes)
-    said = others(votes, class_count, settled.class_prior)
+    said = others(votes, class_count)
     why = causes(votes, consensus, rng)
     items = _items(settled, why)
     levels, names = _levels(settled)
     tested = conditions(votes, said, levels, rng)
-    charts = drifts(votes, class_count, rng, class_prior=settled.class_prior)
+    charts = drifts(votes, class_count, rng)
     found = confusions(votes, said)
+    human = human_level(votes, consensus)
     return {
         "source": settled.source,
         "method": consensus.method,
@@ -68,7 +68,7 @@ def summary(settled: Settled) -> dict[str, Any]:
         "labels": len(votes.item),
         "images": len(settled.items),
         "classes": _classes(settled),
-        "inspectors": _inspectors(settled, said),
+        "inspectors": _inspectors(settled, human),
         "verdicts": {name: sum(one["verdict"] == name for one in items) for name in VERDICTS},
         "causes": {name: int((why.kind == number).sum()) for number, name in enumerate(KINDS)},
         "items": items,
@@ -79,7 +79,7 @@ def summary(settled: Settled) -> dict[str, Any]:
         "conditions_tested": len(tested),
         "drift": [_drift(settled, one) for one in charts],
         "drift_false_alarms": FALSE_ALARMS,
-        "human_level": _human_levels(settled),
+        "human_level": _human_levels(settled, human),
         "limit_samples": [
             {
                 "item": settled.items[one.item],
@@ -163,9 +163,8 @@ def _classes(settled: Settled) -> list[dict[str, Any]]:
     ]
 
 
-def _inspectors(settled: Settled, said: Others) -> dict[str, dict[str, Any]]:
+def _inspectors(settled: Settled, human: HumanLevel) -> dict[str, dict[str, Any]]:
     votes, consensus = settled.votes, settled.consensus
-    by_inspector = human_level(votes, consensus, class_prior=settled.class_prior).by_inspector
     found = {}
     for number, name in enumerate(settled.inspectors):
         mine = votes.inspector == number
@@ -174,7 +173,7 @@ def _inspectors(settled: Settled, said: Others) -> dict[str, dict[str, Any]]:
             "labels": int(mine.sum()),
             "agreement": round(float((consensus.label[votes.item] == votes.label)[mine].mean()), 4),
             "accuracy": round(float(mix @ np.diag(consensus.confusion[number])), 4),
-            "agreement_with_others": _share(_right(by_inspector[number])),
+            "agreement_with_others": _share(_right(human.by_inspector[number])),
         }
     return found
 
@@ -273,11 +272,10 @@ def _drift(settled: Settled, one: Drift) -> dict[str, Any]:
     }
 
 
-def _human_levels(settled: Settled) -> dict[str, Any]:
-    classes = human_level(settled.votes, settled.consensus, class_prior=settled.class_prior)
+def _human_levels(settled: Settled, classes: HumanLevel) -> dict[str, Any]:
     found = {"classes": _human(classes, settled.classes)}
     if 0 < len(settled.ok) < len(settled.classes) and len(settled.classes) > 2:
-        decided = human_level(settled.votes, settled.consensus, class_prior=settled.class_prior, ok=settled.ok)
+        decided = human_level(settled.votes, settled.consensus, settled.ok)
         found["decisions"] = _human(decided, ("good", "not good"))
     return found
 

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from labeling.book_changes import BookChange, differences
-from storage.records import Adjudication, Label, LabelBook
+from storage.records import Adjudication, Label, LabelBook, Withdrawal
 
 
 def book_json(book: LabelBook) -> dict[str, Any]:
@@ -61,6 +61,17 @@ def label_json(label: Label) -> dict[str, Any]:
         "shift": label.shift,
         "book_version": label.book_version,
         "judged_at": None if label.judged_at is None else label.judged_at.isoformat(),
+    }
+
+
+def withdrawal_json(withdrawal: Withdrawal) -> dict[str, Any]:
+    """Who took a label out of what counts."""
+    return {
+        "id": withdrawal.label_id,
+        "image_sha256": withdrawal.image_sha256,
+        "withdrawn_by": withdrawal.withdrawn_by,
+        "reason": withdrawal.reason,
+        "withdrawn_at": withdrawal.withdrawn_at.isoformat(),
     }
 
 

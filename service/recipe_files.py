@@ -1,6 +1,6 @@
 """Recipes as YAML files: what a plant keeps under version control and carries from one machine to the next."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -9,6 +9,7 @@ import yaml  # type: ignore[import-untyped]  # PyYAML publishes no types
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from service.recipe_rules import DISPOSITIONS, KEEP_OK_SHARE, Problem, default_recipe, problems
+from service.yaml_text import Lines, WrongYaml, parse
 from storage.records import LabelBook, Model, Recipe
 
 CONTENT = (
@@ -23,16 +24,8 @@ CONTENT = (
 )
 """The fields of a recipe that a person decides, in the order in which they are written."""
 
+MADE_BY = "loupe recipe export"
 HEADER = "# Recipes of Loupe. `loupe recipe import FILE` reads this back; a field left out has its default.\n"
-
-
-class WrongRecipeFile(ValueError):
-    """A file of recipes can't be taken over; nothing of it was."""
-
-    def __init__(self, name: str, found: Sequence[str]) -> None:
-        super().__init__(f"{name} can't be imported:\n" + "\n".join(f"  {one}" for one in found))
-        self.found = tuple(found)
-        self.remedy = "correct these places, nothing was written; `loupe recipe export` shows what a file looks like"
 
 
 class _Entry(BaseModel):
@@ -118,7 +111,7 @@ def plan_import(
 
     `name` is the file's, for messages; `books` and `champions` are the newest by product.
 
-    Raises WrongRecipeFile with every problem of the file and its line.
+    Raises WrongYaml with every problem of the file and its line.
     """
     lines, entries = _read(text, name)
     found: list[str] = []
@@ -142,46 +135,17 @@ def plan_import(
         else:
             changes.append(Change(before, after))
     if found:
-        raise WrongRecipeFile(name, found)
+        raise WrongYaml(name, found, MADE_BY)
     return Plan(tuple(changes), tuple(unchanged), tuple(dict.fromkeys(warnings)))
 
 
-@dataclass(frozen=True, slots=True)
-class _Lines:
-    """Where in the file each value begins."""
-
-    by_place: dict[tuple[str, ...], int]
-
-    def of(self, *place: str | int) -> int:
-        """Line (from 1) of the value, or of the nearest thing around it that is in the file."""
-        names = tuple(map(str, place))
-        while names not in self.by_place:
-            names = names[:-1]
-        return self.by_place[names]
-
-
-def _read(text: str, name: str) -> tuple[_Lines, list[_Entry]]:
+def _read(text: str, name: str) -> tuple[Lines, list[_Entry]]:
+    lines, data = parse(text, name, MADE_BY)
     try:
-        alias = next((e for e in yaml.parse(text, yaml.SafeLoader) if isinstance(e, yaml.AliasEvent)), None)
-        # A few lines of aliases can stand for more than fits into memory: where there is one, nothing is built.
-        root = None if alias else yaml.compose(text, yaml.SafeLoader)
-        data = None if alias else yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise WrongRecipeFile(name, [_yaml_problem(error)]) from error
-    except (ValueError, RecursionError) as error:  # such as the date 2026-02-31, or a thousand brackets
-        raise WrongRecipeFile(name, [f"it can't be read: {error}"]) from error
-    if alias is not None:
-        line = alias.start_mark.line + 1
-        raise WrongRecipeFile(name, [f"line {line}: aliases (*{alias.anchor}) are not read here: write it out"])
-    lines = _Lines({(): 1, **dict(_places(root))})
-    found = list(_repeated_keys(root))
-    try:
-        entries = _File.model_validate(data).recipes
+        return lines, _File.model_validate(data).recipes
     except ValidationError as error:
-        found += [_type_problem(lines, detail["loc"], detail["type"], detail["msg"]) for detail in error.errors()]
-    if found:
-        raise WrongRecipeFile(name, found)
-    return lines, entries
+        found = [_type_problem(lines, detail["loc"], detail["type"], detail["msg"]) for detail in error.errors()]
+        raise WrongYaml(name, found, MADE_BY) from error
 
 
 def _recipe_of(entry: _Entry, version: int, by: str, at: datetime) -> Recipe:
@@ -189,41 +153,6 @@ def _recipe_of(entry: _Entry, version: int, by: str, at: datetime) -> Recipe:
     if "expected_views" in given:
         given["expected_views"] = tuple(given["expected_views"])
     return replace(default_recipe(entry.product, by, at), **given, version=version)
-
-
-def _places(node: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], int]]:
-    if node is not None:
-        yield place, node.start_mark.line + 1
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            inner = (*place, str(key.value))
-            yield from _places(value, inner)
-            # A key is where its name stands: its value may begin lines below.
-            yield inner, key.start_mark.line + 1
-    elif isinstance(node, yaml.SequenceNode):
-        for n, value in enumerate(node.value):
-            yield from _places(value, (*place, str(n)))
-
-
-def _repeated_keys(node: Any) -> Iterator[str]:
-    """YAML takes the last of two equal keys without a word."""
-    if isinstance(node, yaml.MappingNode):
-        seen: dict[str, int] = {}
-        for key, value in node.value:
-            line = key.start_mark.line + 1
-            if str(key.value) in seen:
-                yield f"line {line}: {key.value!r} is there twice, first on line {seen[str(key.value)]}: keep one"
-            seen.setdefault(str(key.value), line)
-            yield from _repeated_keys(value)
-    elif isinstance(node, yaml.SequenceNode):
-        for value in node.value:
-            yield from _repeated_keys(value)
-
-
-def _yaml_problem(error: yaml.YAMLError) -> str:
-    mark = getattr(error, "problem_mark", None)
-    reason = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
-    return f"line {mark.line + 1}: {reason}" if mark else f"it is no YAML: {reason}"
 
 
 _TYPE_WORDS = {
@@ -237,7 +166,7 @@ _TYPE_WORDS = {
 }
 
 
-def _type_problem(lines: _Lines, place: tuple[str | int, ...], kind: str, said: str) -> str:
+def _type_problem(lines: Lines, place: tuple[str | int, ...], kind: str, said: str) -> str:
     if len(place) < 2:
         return f"line {lines.of(*place)}: the file must hold one list, `recipes:`, and nothing beside it"
     names = [str(part) for part in place[2:] if part != "[key]"]

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from textwrap import fill
 from typing import Any
 
 from rich.console import Console
@@ -19,6 +20,9 @@ Report = Callable[[int, int], None]
 # Tables are cut to the terminal's width, but never when the output goes to a file or a pipe.
 _out = Console(width=None if sys.stdout.isatty() else 160, soft_wrap=not sys.stdout.isatty())
 _err = Console(stderr=True)
+
+REPORT_WIDTH = 80
+"""Characters of a line of a report, which people print and mail."""
 
 
 def say(text: str) -> None:
@@ -43,14 +47,19 @@ def emit(value: Any) -> None:
     sys.stdout.write(json.dumps(value, default=str) + "\n")
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table for people."""
+def tell(text: str) -> None:
+    """A sentence or more for people, broken into lines of a report."""
+    say(fill(text, REPORT_WIDTH))
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], width: int | None = None) -> None:
+    """A table for people, at most `width` characters wide; what does not fit goes on in the next line of its cell."""
     drawn = Table(title=Text(title), title_justify="left", title_style="bold")
     for column in columns:
-        drawn.add_column(Text(column))
+        drawn.add_column(Text(column), overflow="fold")
     for row in rows:
         drawn.add_row(*(Text(str(cell)) for cell in row))
-    _out.print(drawn)
+    _out.print(drawn, width=width, soft_wrap=False if width else None)
 
 
 @contextmanager

@@ -53,11 +53,6 @@ def of_product(connection: Connection, product: str) -> list[Label]:
     return _found(connection, product, labels.c.product == product, _counts())
 
 
-def of_images(connection: Connection, product: str, hashes: Sequence[str]) -> list[Label]:
-    """The same for some images only."""
-    return _found(connection, product, labels.c.product == product, labels.c.image_sha256.in_(hashes), _counts())
-
-
 def find(connection: Connection, label_id: str) -> Label | None:
     """One label as it was stored, whether it counts or not."""
     row = connection.execute(select(labels).where(labels.c.id == label_id)).mappings().first()
@@ -103,12 +98,6 @@ def _looks(connection: Connection, *wanted: ColumnElement[bool]) -> dict[str, Lo
     return {sha256: Looks(count, last) for sha256, count, last in connection.execute(query)}
 
 
-def count_by(connection: Connection, product: str, inspector: str) -> int:
-    """How many labels of a product an inspector has given that count."""
-    query = select(func.count()).where(labels.c.product == product, labels.c.inspector == inspector, _counts())
-    return int(connection.execute(query).scalar_one())
-
-
 def unlabelled(connection: Connection, product: str, limit: int) -> list[tuple[str, str]]:
     """(SHA-256, media type) of the product's images without a label that counts, ordered by hash."""
     of_image = (labels.c.product == images.c.product, labels.c.image_sha256 == images.c.sha256)
@@ -139,10 +128,11 @@ def withdraw(connection: Connection, withdrawal: Withdrawal) -> bool:
     return bool(insert_new(connection, withdrawals, [to_row(withdrawal)]))
 
 
-def withdrawn(connection: Connection, product: str) -> dict[str, Withdrawal]:
-    """The withdrawals of a product by label."""
-    rows = connection.execute(select(withdrawals).where(withdrawals.c.product == product)).mappings()
-    return {row["label_id"]: from_row(Withdrawal, row) for row in rows}
+def withdrawn(connection: Connection, product: str) -> list[Withdrawal]:
+    """The withdrawals of a product, newest first."""
+    query = select(withdrawals).where(withdrawals.c.product == product)
+    ordered = query.order_by(withdrawals.c.withdrawn_at.desc(), withdrawals.c.label_id)
+    return [from_row(Withdrawal, row) for row in connection.execute(ordered).mappings()]
 
 
 def newest_books(connection: Connection) -> dict[str, LabelBook]:

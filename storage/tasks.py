@@ -44,12 +44,6 @@ def held_by_others(connection: Connection, product: str, inspector: str, now: da
     return set(connection.execute(query).scalars())
 
 
-def of_label(connection: Connection, label_id: str) -> list[Task]:
-    """The tasks that a label did."""
-    rows = connection.execute(select(tasks).where(tasks.c.label_id == label_id).order_by(tasks.c.id)).mappings()
-    return [from_row(Task, row) for row in rows]
-
-
 def done(connection: Connection, product: str, image_sha256: str, inspector: str, label_id: str) -> list[Task]:
     """Note the label that does what the inspector was asked about this image; returns the tasks as they were."""
     query = select(tasks).where(

@@ -15,7 +15,6 @@ from labeling.agreement.coefficients import (
 )
 from labeling.agreement.decisions import GOOD, NOT_GOOD, UNDECIDED, decisions
 from labeling.agreement.kappa import Coefficient, cohen_kappa
-from labeling.agreement.others import UNKNOWN, said_by_others
 from labeling.agreement.results import (
     CLASSES,
     DECIDED,
@@ -41,7 +40,6 @@ __all__ = [
     "OTHERS",
     "UNACCEPTABLE",
     "UNDECIDED",
-    "UNKNOWN",
     "WEIGHTS",
     "AgreementStudy",
     "Coefficient",
@@ -60,7 +58,6 @@ __all__ = [
     "pabak",
     "pair_agreement",
     "paired",
-    "said_by_others",
     "share",
     "study",
     "worst_band",

@@ -4,17 +4,17 @@ Parts are judged several times by every inspector: how far does each agree with 
 parts, and with the others?
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
 import numpy as np
 
 from labeling.agreement.coefficients import coefficients
 from labeling.agreement.comparisons import Level, Looks, counts, of_inspector, of_pair, right
 from labeling.agreement.decisions import UNDECIDED, decisions
-from labeling.agreement.others import said_by_others
 from labeling.agreement.results import CLASSES, DECIDED, GIVEN, OTHERS, AgreementStudy
 from labeling.agreement.shares import Bools, repeatability
 from labeling.agreement.weights import WEIGHTS
+from labeling.others import others
 from labeling.votes import Ints, Votes, WrongVotes
 
 
@@ -30,9 +30,9 @@ def study(
     """Every figure, on the level of decisions where `ok` names the good labels, else on the level of classes.
 
     reference: (n,) the label that item 0..n-1 truly has, -1 where nobody knows; without it each inspector is held
-    against the consensus of all others (`said_by_others`), and items on which those are unsure are left out and
-    counted. undecided: labels that decide nothing. part: (n,) which part an item shows; default: each its own. weights:
-    a name in WEIGHTS, for classes that have an order; decisions have none.
+    against what more than half of the others say (`labeling.others`), and items on which they are undecided are left
+    out and counted. undecided: labels that decide nothing. part: (n,) which part an item shows; default: each its own.
+    weights: a name in WEIGHTS, for classes that have an order; decisions have none.
 
     Handbooks and programs differ in what they count. Here:
 
@@ -99,25 +99,19 @@ def _figures(
 ) -> AgreementStudy:
     if reference is not None and bool(np.isin(reference, undecided).any()):
         raise WrongVotes("the reference leaves an item undecided", "take the item out, or say what it is")
-    looks = Looks(votes.item, votes.inspector, votes.occasion, votes.label, groups)
+    true = others(votes, level.classes, undecided).label if reference is None else reference[votes.item]
+    looks = Looks(votes.item, votes.inspector, votes.occasion, votes.label, true, groups)
     inspectors = np.unique(looks.inspector).tolist()
-    truth: Mapping[int, Ints]
-    if reference is None:
-        truth = said_by_others(votes, len(groups), level.classes, undecided)
-    else:
-        truth = dict.fromkeys(inspectors, reference)
     shared = looks.of(_judged_by_all(looks, len(inspectors))[looks.group])
     return AgreementStudy(
         level=level.name,
         reference=OTHERS if reference is None else GIVEN,
-        inspectors=tuple(
-            of_inspector(one, looks.of(looks.inspector == one), truth[one], undecided, level) for one in inspectors
-        ),
+        inspectors=tuple(of_inspector(one, looks.of(looks.inspector == one), undecided, level) for one in inspectors),
         pairs=tuple(
             of_pair(first, second, looks, level) for first in inspectors for second in inspectors if first < second
         ),
         between=repeatability(shared.group, shared.group, shared.said) if len(inspectors) > 1 else None,
-        effectiveness=None if reference is None else right(shared, reference),
+        effectiveness=None if reference is None else right(shared),
         together=coefficients(counts(looks, level.classes), level.weights, groups),
         by_class=by_class,
     )

@@ -8,10 +8,10 @@ from scipy.special import stdtrit
 from labeling.agreement.coefficients import coefficients, fleiss_kappa, gwet_ac, krippendorff_alpha, pabak
 from labeling.agreement.decisions import GOOD, NOT_GOOD
 from labeling.agreement.kappa import Coefficient, coefficient, cohen_kappa
-from labeling.agreement.others import UNKNOWN
 from labeling.agreement.results import DECIDED, InspectorAgreement, PairAgreement
 from labeling.agreement.shares import Bools, Share, partly, repeatability, wholly
 from labeling.agreement.weights import METRIC_OF
+from labeling.others import UNKNOWN
 from labeling.votes import Floats, Ints
 
 
@@ -37,6 +37,8 @@ class Looks:
     inspector: Ints
     occasion: Ints
     said: Ints
+    true: Ints
+    """What should be said, UNKNOWN where nobody knows."""
     part_of: Ints
 
     @property
@@ -46,16 +48,21 @@ class Looks:
 
     def of(self, chosen: Bools | Ints) -> "Looks":
         """Some of the looks."""
-        return Looks(self.item[chosen], self.inspector[chosen], self.occasion[chosen], self.said[chosen], self.part_of)
+        return Looks(
+            self.item[chosen],
+            self.inspector[chosen],
+            self.occasion[chosen],
+            self.said[chosen],
+            self.true[chosen],
+            self.part_of,
+        )
 
 
-def of_inspector(
-    inspector: int, looks: Looks, truth: Ints, undecided: tuple[int, ...], level: Level
-) -> InspectorAgreement:
-    """One inspector's looks against truth (items,), -1 where nobody knows; undecided: what decides nothing."""
+def of_inspector(inspector: int, looks: Looks, undecided: tuple[int, ...], level: Level) -> InspectorAgreement:
+    """One inspector's looks; undecided: what decides nothing."""
     group = looks.group
-    known = looks.of(truth[looks.item] != UNKNOWN)
-    true = truth[known.item]
+    known = looks.of(looks.true != UNKNOWN)
+    true = known.true
     is_right = known.said == true
     bad, good = true == NOT_GOOD, true == GOOD
     passed = known.said == GOOD
@@ -67,7 +74,7 @@ def of_inspector(
         parts=len(np.unique(group)),
         unreferenced=len(np.setdiff1d(group, known.group)),
         repeatability=repeatability(group, looks.item, looks.said),
-        effectiveness=right(known, truth),
+        effectiveness=right(known),
         miss=partly(known.group[bad], passed[bad]) if told else None,
         false_alarm=partly(known.group[good], ~passed[good]) if told else None,
         mixed=_mixed(known.group, is_right),
@@ -103,11 +110,10 @@ def of_pair(first: int, second: int, looks: Looks, level: Level) -> PairAgreemen
     )
 
 
-def right(looks: Looks, truth: Ints) -> Share | None:
-    """The parts that are judged as they are at every look; truth (items,), -1 where nobody knows."""
-    true = truth[looks.item]
-    known = true != UNKNOWN
-    return wholly(looks.group[known], (looks.said == true)[known])
+def right(looks: Looks) -> Share | None:
+    """The parts that are judged as they are at every look; looks of which nobody knows that don't count."""
+    known = looks.of(looks.true != UNKNOWN)
+    return wholly(known.group, known.said == known.true)
 
 
 def counts(looks: Looks, classes: int) -> Floats:

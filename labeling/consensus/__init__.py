@@ -62,6 +62,7 @@ def aggregate(
     if method != "auto" and method not in CONSENSUS:
         raise WrongVotes(f"'{method}' is not a consensus model", f"use auto or one of {', '.join(sorted(CONSENSUS))}")
     checked = votes.checked(class_count)
+    known = None if known is None else np.asarray(known)
     if class_prior is not None and not _are_shares(class_prior, (class_count,)):
         raise WrongVotes("class_prior is no mix of the classes", f"pass {class_count} shares, none negative, not all 0")
     count = _item_count(checked, model_probability, known)
@@ -69,9 +70,9 @@ def aggregate(
         raise WrongVotes(
             "model_probability does not hold probabilities", f"pass {class_count} a row, none negative, not all 0"
         )
-    if known is not None and bool(np.any((known < -1) | (known >= class_count))):
+    if known is not None and not _are_classes(known, class_count):
         raise WrongVotes("known holds a class that is none", f"pass classes 0..{class_count - 1}, or -1")
-    prior = None if class_prior is None else np.asarray(class_prior, np.float64)
+    prior = None if class_prior is None else np.asarray(class_prior, np.float64) / np.max(class_prior)
     answers = None if known is None else _answers(known, class_count)
     lean = None if model_probability is None else _lean(np.asarray(model_probability, np.float64))
     if answers is not None:
@@ -91,7 +92,13 @@ def _are_shares(values: Floats, shape: tuple[int, ...]) -> bool:
     """Of this shape, finite, none negative, and something to divide by in every row."""
     if np.shape(values) != shape or not bool(np.all(np.isfinite(values) & (np.asarray(values) >= 0))):
         return False
-    return bool(np.all(np.sum(values, axis=-1) > 0))
+    total = np.sum(np.asarray(values, np.float64) / max(1.0, float(np.max(values, initial=0.0))), axis=-1)
+    return bool(np.all(total > 0))
+
+
+def _are_classes(known: Ints, class_count: int) -> bool:
+    """A list of whole numbers from -1 on, below class_count."""
+    return known.ndim == 1 and known.dtype.kind in "iu" and bool(np.all((known >= -1) & (known < class_count)))
 
 
 def _item_count(votes: Votes, model_probability: Floats | None, known: Ints | None) -> int:
@@ -113,5 +120,6 @@ def _answers(known: Ints, class_count: int) -> Floats:
 
 def _lean(model_probability: Floats) -> Floats:
     """(n, K): what the classifier says, as a logarithm, tempered."""
-    shares = model_probability / model_probability.sum(axis=1, keepdims=True)
+    shares = model_probability / model_probability.max(axis=1, keepdims=True)
+    shares = shares / shares.sum(axis=1, keepdims=True)
     return np.log(softmax(MODEL_WEIGHT * np.log(np.maximum(shares, MODEL_FLOOR))))

@@ -75,8 +75,9 @@ def ballots(
     """
     assert votes.weight is not None, "checked votes carry weights"
     inspectors = int(votes.inspector.max(initial=-1)) + 1
-    for name, count in (("items", item_count), ("inspectors", inspectors)):
-        if lean is None and count > 1_000_000 + 100 * len(votes.item):
+    seen = int(votes.item.max(initial=-1)) + 1
+    for name, count in (("items", seen), ("inspectors", inspectors)):
+        if count > 10_000 + 100 * len(votes.item):
             raise WrongVotes(
                 f"{name} are numbered up to {count - 1} by {len(votes.item)} votes", f"number the {name} 0, 1, 2, …"
             )
@@ -114,12 +115,16 @@ def effective_votes(found: Ballots) -> Floats:
 
 def normalised(rows: Floats) -> Floats:
     """Rows that sum to 1."""
-    return np.asarray(rows / rows.sum(axis=-1, keepdims=True), np.float64)
+    # A product with ones sums short rows several times as fast as sum(axis=-1).
+    return np.asarray(rows / (rows @ np.ones(rows.shape[-1]))[..., None], np.float64)
 
 
 def softmax(logits: Floats) -> Floats:
     """Probabilities (n, K) from their logarithms up to a constant a row."""
-    return normalised(np.exp(logits - logits.max(axis=1, keepdims=True)))
+    top = logits[:, 0].copy()
+    for column in logits.T[1:]:  # short rows: faster than max(axis=1)
+        np.maximum(top, column, out=top)
+    return normalised(np.exp(logits - top[:, None]))
 
 
 def confusion_of(found: Ballots, weight: Floats, probability: Floats, smoothing: Floats) -> Floats:
@@ -136,7 +141,7 @@ def confusion_of(found: Ballots, weight: Floats, probability: Floats, smoothing:
 def _repeats(votes: Votes) -> Bools:
     """Whether the inspector has an earlier vote on the item.
 
-    By occasion, then by label and weight: which of two votes at one time comes first must not hang on their order.
+    By occasion, then by weight and label: which of two votes at one time comes first must not hang on their order.
     """
     again = np.asarray(votes.occasion > 0, np.bool_)
     pair = np.asarray(votes.item, np.int64) * (int(votes.inspector.max(initial=0)) + 1) + votes.inspector
@@ -145,6 +150,6 @@ def _repeats(votes: Votes) -> Bools:
     same[1:-1] = pair[order[1:]] == pair[order[:-1]]
     twice = order[same[1:] | same[:-1]]
     assert votes.weight is not None, "checked votes carry weights"
-    sorted_twice = twice[np.lexsort((votes.weight[twice], votes.label[twice], votes.occasion[twice], pair[twice]))]
+    sorted_twice = twice[np.lexsort((votes.label[twice], votes.weight[twice], votes.occasion[twice], pair[twice]))]
     again[sorted_twice[1:]] |= pair[sorted_twice[1:]] == pair[sorted_twice[:-1]]
     return again

@@ -9,8 +9,12 @@ from labeling.consensus.ballots import Ballots
 from labeling.consensus.class_mix import mix_of
 from labeling.votes import Floats
 
+MOST_CLASSES = 10
+"""A scale has few steps; with more classes than these nothing is taken for one."""
 MOST_ORDERS = 6
 """With more classes than these, not all orders are tried: the given one has to be far from chance alone."""
+ENOUGH = 5.0
+"""Confusions that there must be, of neighbours and of others, were all pairs of classes confused alike."""
 NEIGHBOURS = 2.0
 """Neighbouring classes must be confused at least so many times as often as others, at the interval's lower end."""
 
@@ -48,13 +52,17 @@ def neighbour_ratio(found: Ballots) -> float | None:
     given order must be the best of all orders, and the ratio's 95 % interval must lie above NEIGHBOURS.
     """
     classes = found.class_count
-    if classes < 3:
+    if not 3 <= classes <= MOST_CLASSES:
         return None
     counts = found.counts()
     together = counts.T @ counts
     votes = counts.sum(axis=0)
     chance = np.outer(votes, votes)
     distance = np.abs(np.subtract.outer(np.arange(classes), np.arange(classes)))
+    near, far = distance == 1, distance > 1
+    confused = together[near | far].sum() / 2
+    if confused * min(chance[near].sum(), chance[far].sum()) < ENOUGH * chance[near | far].sum():
+        return None
     observed, log_ratio = _log_ratio(together, chance, distance)
     if np.exp(log_ratio - 1.96 * np.sqrt((1 / observed).sum())) < NEIGHBOURS:
         return None

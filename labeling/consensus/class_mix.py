@@ -50,36 +50,53 @@ def mix_of(found: Ballots) -> Mix:
     """Read the class mix off first looks, with a model of one skill for the whole team."""
     classes = found.class_count
     counts = found.counts(np.where(found.repeat, 0.0, 1.0))
-    looks = counts.sum(axis=1)
-    counts, looks = counts[looks > 0], looks[looks > 0]
+    counts = counts[counts.any(axis=1)]
     if len(counts) == 0 or classes == 1:
         return Mix(0.0, 0, 1.0 / classes)
-    share = (counts / looks[:, None]).mean(axis=0)
+    counts, times = _distinct(counts)
+    looks = counts.sum(axis=1)
+    share = times @ (counts / looks[:, None]) / times.sum()
     top = int(share.argmax())
     dominance = (share[top] - ERRORS * _error_of_share(found, top) - 1 / classes) / (1 - 1 / classes)
-    shared = looks > 1
+    shared = np.where(looks > 1, times, 0.0)
     if dominance <= DOMINANT or shared.sum() < 2:
         return Mix(0.0, top, float(share[top]))
-    skill, mix = TEAM_SKILL, estimated(counts / looks[:, None])
+    skill, mix = TEAM_SKILL, share
+    probability = counts / looks[:, None]
     for _ in range(ITERATIONS):
-        likelihood = _log_likelihood(counts, looks, skill) + np.log(mix)
-        probability = softmax(likelihood)
-        hits = float((probability * counts)[shared].sum())
-        skill = (hits + TEAM_SKILL * TEAM_SKILL_VOTES) / (float(looks[shared].sum()) + TEAM_SKILL_VOTES)
-        mix = estimated(probability)
+        mix = _from_start(times @ probability, float(times.sum()))
+        probability = softmax(_log_likelihood(counts, looks, skill) + np.log(mix))
+        # Two looks an item, however many it had: what was asked for again is harder than the rest.
+        hits = 2 * float(shared @ ((probability * counts).sum(axis=1) / looks))
+        skill = (hits + TEAM_SKILL * TEAM_SKILL_VOTES) / (2 * float(shared.sum()) + TEAM_SKILL_VOTES)
     if (skill - 1 / classes) / (1 - 1 / classes) <= SKILLED:
         return Mix(0.0, top, float(share[top]))
-    together = logsumexp(_log_likelihood(counts, looks, skill)[shared] + np.log(mix), axis=1).sum()
-    said = (counts.sum(axis=0) + 0.5) / (counts.sum() + 0.5 * classes)
-    apart = (counts[shared] @ np.log(said)).sum()
+    together = shared @ logsumexp(_log_likelihood(counts, looks, skill) + np.log(mix), axis=1)
+    said = times @ counts
+    apart = shared @ (counts @ np.log((said + 0.5) / (said.sum() + 0.5 * classes)))
     odds = np.clip(ODDS * (dominance - PLAUSIBLE) + together - apart, -30, 30)
     return Mix(float(1 / (1 + np.exp(-odds))), top, float(share[top]))
 
 
+def _distinct(counts: Floats) -> tuple[Floats, Floats]:
+    """The rows of counts (n, K) that differ, and how many items have each; of many items few differ."""
+    base = counts.max(axis=0) + 1
+    if np.prod(base) >= 2**53:
+        return counts, np.ones(len(counts))
+    _, first, times = np.unique(
+        counts @ np.concatenate([[1], np.cumprod(base[:-1])]), return_index=True, return_counts=True
+    )
+    return counts[first], times.astype(np.float64)
+
+
+def _from_start(items: Floats, count: float) -> Floats:
+    """(K,) the shares of a class among count items, begun with PSEUDO_ITEMS at equal shares."""
+    return np.asarray((items + PSEUDO_ITEMS / len(items)) / (count + PSEUDO_ITEMS), np.float64)
+
+
 def estimated(probability: Floats) -> Floats:
     """(K,) the mix of the items whose posterior (n, K) is given, from a start at equal shares."""
-    n, classes = probability.shape
-    return np.asarray((probability.sum(axis=0) + PSEUDO_ITEMS / classes) / (n + PSEUDO_ITEMS), np.float64)
+    return _from_start(probability.sum(axis=0), len(probability))
 
 
 def _error_of_share(found: Ballots, top: int) -> float:

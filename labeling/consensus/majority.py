@@ -5,8 +5,9 @@ import numpy as np
 from labeling.consensus.ballots import Ballots, Fit, confusion_of, effective_votes, normalised
 from labeling.votes import Floats
 
-SMOOTHING = 0.3
-"""Pseudo-votes a class and item, spread by the class mix."""
+SMOOTHING = 0.6
+"""Pseudo-votes an item, spread by the class mix; never more than the item's own votes, so that no item on which all
+agree is overruled."""
 
 
 def majority(found: Ballots) -> Fit:
@@ -18,7 +19,9 @@ def majority(found: Ballots) -> Fit:
     counts = found.counts(found.independent)
     mix = _mix(counts) if found.known_mix is None else found.known_mix
     lean = 1.0 if found.lean is None else np.exp(found.lean)
-    probability = normalised((counts + SMOOTHING * classes * mix) * lean)
+    votes = counts.sum(axis=1, keepdims=True)
+    spread = np.where(votes > 0, SMOOTHING * np.minimum(votes, 1.0), 1.0) * mix
+    probability = normalised((counts + spread) * lean)
     # An inspector of whom little is known is taken to agree.
     confusion = confusion_of(found, found.independent, probability, 0.5 * np.eye(classes) + 1e-9)
     return Fit(probability, confusion, effective_votes(found))

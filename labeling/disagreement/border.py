@@ -119,6 +119,12 @@ class _Cells:
     starts: Ints
     """(images,) where the cells of an image begin."""
     inspectors: int
+    order: Ints
+    """The cells by inspector and form."""
+    kinds: Ints
+    """Inspector x forms + form of those there are, ascending."""
+    kind_starts: Ints
+    """Where the cells of each kind begin, in that order."""
 
     @classmethod
     def of(cls, said: Ints) -> "_Cells":
@@ -126,11 +132,20 @@ class _Cells:
         forms, form = np.unique(said[image, inspector], axis=0, return_inverse=True)
         second = said[image, inspector, 1] / said[image, inspector].sum(axis=1)
         starts = np.searchsorted(image, np.arange(len(said)))
-        return cls(image, inspector, form.reshape(-1), second, forms, starts, said.shape[1])
+        kind = inspector * len(forms) + form.reshape(-1)
+        order = np.argsort(kind, kind="stable")
+        kinds, kind_starts = np.unique(kind[order], return_index=True)
+        return cls(image, inspector, form.reshape(-1), second, forms, starts, said.shape[1], order, kinds, kind_starts)
 
     def by_image(self, values: Floats) -> Floats:
         """(images, …): the sum over the cells of each image."""
         return np.asarray(np.add.reduceat(values, self.starts, axis=0))
+
+    def by_form(self, values: Ints) -> Floats:
+        """(inspectors, forms x columns): values (images, columns), summed over the cells of each inspector and form."""
+        found = np.zeros((self.inspectors * len(self.forms), values.shape[1]))
+        found[self.kinds] = np.add.reduceat(values[self.image[self.order]], self.kind_starts, axis=0)
+        return found.reshape(self.inspectors, -1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,9 +198,7 @@ class _Draw:
 def _next(draw: _Draw, cells: _Cells, tables: _Tables, times: Ints, rng: np.random.Generator) -> tuple[_Draw, Ints]:
     """The next draw, and (J,) the way in which each inspector judges in it."""
     drawn = rng.multinomial(times, draw.state)
-    seen = np.zeros((cells.inspectors * len(cells.forms), _STATES))
-    np.add.at(seen, cells.inspector * len(cells.forms) + cells.form, drawn[cells.image])
-    way = _draw_column(rng, _softmax(seen.reshape(cells.inspectors, -1) @ tables.by_way + np.log(draw.prior + _FLOOR)))
+    way = _draw_column(rng, _softmax(cells.by_form(drawn) @ tables.by_way + np.log(draw.prior + _FLOOR)))
     mix = rng.dirichlet(_IMAGES_OF_BELIEF * _BASE + drawn.sum(axis=0))
     # How reliable the others of the team are is what is believed of an inspector before a look.
     team = np.bincount(way % _SHAPES, minlength=_SHAPES)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from labeling.agreement import Share, share
-from labeling.disagreement.left_out import Others
 from labeling.disagreement.significance import q_values, unevenness
+from labeling.others import Others
 from labeling.votes import Ints, Votes
 
 STRATA = 4
@@ -46,7 +46,7 @@ def conditions(
     levels: kind -> (L,) level 0.. of every look, -1 where unknown. An inspector is tested where at least two levels
     hold FEWEST looks; smaller ones are left out.
 
-    >>> from labeling.disagreement.left_out import others
+    >>> from labeling.others import others
     >>> item, inspector = np.tile(np.arange(200), 4), np.repeat(np.arange(4), 200)
     >>> late = (item >= 100).astype(np.int64)
     >>> label = ((inspector == 3) & (item >= 160)).astype(np.int64)  # only late
@@ -55,12 +55,13 @@ def conditions(
     >>> [(one.inspector, one.worst, one.q < 0.01) for one in found]
     [(3, 1, True), (0, 0, False), (1, 0, False), (2, 0, False)]
     """
-    differs = (others.label != votes.label) & others.decided
+    decided = others.decided
+    differs = (others.label != votes.label) & decided
     stratum = others.strata(STRATA)
     found: list[tuple[int, str, tuple[int, ...], tuple[Share, ...], tuple[float, ...], float]] = []
     for kind, level in levels.items():
         for inspector in np.unique(votes.inspector).tolist():
-            of = others.decided & (votes.inspector == inspector) & (level >= 0)
+            of = decided & (votes.inspector == inspector) & (level >= 0)
             looks = np.bincount(level[of], minlength=1)
             big = np.flatnonzero(looks >= FEWEST)
             if len(big) < 2:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from labeling.agreement import Share, share
-from labeling.disagreement.left_out import Others
 from labeling.disagreement.significance import more_often, q_values
+from labeling.others import Others
 from labeling.votes import Ints, Votes
 
 
@@ -30,7 +30,7 @@ class Confusion:
 def confusions(votes: Votes, others: Others) -> tuple[Confusion, ...]:
     """Every confusion that happened, the surest first. Looks at images of which the others are undecided say nothing.
 
-    >>> from labeling.disagreement.left_out import others
+    >>> from labeling.others import others
     >>> item, inspector = np.tile(np.arange(60), 3), np.repeat(np.arange(3), 60)
     >>> label = np.where((inspector == 2) & (item < 20), 1, 0)  # the third calls every third good part a defect
     >>> votes = Votes(item, inspector, label, 0 * item)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from labeling.disagreement.left_out import counts_of_others, others
+from labeling.others import Others, others
 from labeling.votes import Floats, Ints, Votes
 
 Bools = npt.NDArray[np.bool_]
@@ -61,8 +61,6 @@ def drifts(
     votes: Votes,
     class_count: int,
     rng: np.random.Generator,
-    *,
-    class_prior: Floats | None = None,
     false_alarms: float = FALSE_ALARMS,
 ) -> tuple[Drift, ...]:
     """The chart of every inspector with FEWEST looks or more, in the order of their numbers; the votes have times.
@@ -87,7 +85,7 @@ def drifts(
     settled: dict[int, Drift] = {}
     rest: dict[int, Drift] = {}
     while True:
-        found = _charts(votes, heard, class_count, class_prior, rng, false_alarms)
+        found = _charts(votes, heard, class_count, rng, false_alarms)
         rest |= {one.inspector: one for one in found}
         alarms = [one for one in found if one.is_alarm]
         if not alarms:
@@ -102,14 +100,7 @@ def drifts(
     return tuple((quiet | settled)[who] for who in sorted(rest))
 
 
-def _charts(
-    votes: Votes,
-    heard: Bools,
-    class_count: int,
-    class_prior: Floats | None,
-    rng: np.random.Generator,
-    false_alarms: float,
-) -> list[Drift]:
+def _charts(votes: Votes, heard: Bools, class_count: int, rng: np.random.Generator, false_alarms: float) -> list[Drift]:
     """A chart for everybody, from the looks that are heard."""
     place = np.flatnonzero(heard)
     assert votes.time is not None, "the caller has looked"
@@ -123,9 +114,9 @@ def _charts(
         votes.weight[place],
         time,
     )
-    said = others(kept, class_count, class_prior)
+    said = others(kept, class_count)
     differs, stratum = said.label != kept.label, said.strata(STRATA)
-    hard = _disputed(kept, class_count)
+    hard = _disputed(said)
     timed = said.decided & np.isfinite(time)
     mine = [np.flatnonzero(timed & (kept.inspector == who)) for who in np.unique(kept.inspector)]
     mine = [looks[np.argsort(time[looks], kind="stable")] for looks in mine if len(looks) >= FEWEST]
@@ -142,13 +133,13 @@ def _charts(
     ]
 
 
-def _disputed(votes: Votes, class_count: int) -> Floats:
-    """(L,) the share of pairs of looks at the image that differ, the inspector's own left out; NaN without a pair."""
-    rest = counts_of_others(votes, class_count)
-    looks = rest.sum(axis=1)
-    pairs = looks * (looks - 1)
-    disputed = (looks**2 - (rest**2).sum(axis=1)) / np.where(pairs > 0, pairs, 1.0)
-    return np.asarray(np.where(pairs > 0, disputed, np.nan))
+def _disputed(said: Others) -> Floats:
+    """(L,) the share of pairs of other inspectors who differ about the image; NaN without a pair."""
+    pairs = said.inspectors > 1
+    several = np.where(pairs, said.inspectors, 2)
+    shares = said.voices / np.where(pairs, said.voices.sum(axis=1), 1.0)[:, None]
+    disputed = (1 - (shares**2).sum(axis=1)) * several / (several - 1)
+    return np.asarray(np.where(pairs, disputed, np.nan))
 
 
 def _smooth(values: Floats) -> Floats:

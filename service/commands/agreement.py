@@ -24,7 +24,7 @@ from service.agreement_votes import Judged
 from service.commands.data import PROBLEMS_SHOWN, read_columns
 from service.report_file import check_place, write_whole
 from service.settings import load_settings
-from service.terminal import emit, note, say, table
+from service.terminal import REPORT_WIDTH, emit, note, say, table, tell
 from service.wiring import open_stores
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
@@ -145,10 +145,15 @@ def make_plan(
     if json:
         emit(found)
         return
-    table("what each aim takes", ["to", "takes"], aim_rows(found))
-    table("parts × inspectors × looks: the customary study, and this one", told_columns(found), told_rows(found))
+    table("what each aim takes", ["to", "takes"], aim_rows(found), REPORT_WIDTH)
+    table(
+        "parts × inspectors × looks: the customary study, and this one",
+        told_columns(found),
+        told_rows(found),
+        REPORT_WIDTH,
+    )
     for line in advice(found):
-        say(f"- {line}")
+        tell(f"- {line}")
 
 
 def _judged(
@@ -178,13 +183,13 @@ def _show(result: dict[str, Any]) -> None:
     if len(result["left_out"]) > PROBLEMS_SHOWN:
         note(f"… and {len(result['left_out']) - PROBLEMS_SHOWN} more; --json lists all")
     say(f"{result['parts']} parts, {len(result['inspectors'])} inspectors, {result['looks']} looks")
-    say(reference_text(result))
+    tell(reference_text(result))
     for title, heads, inspectors in inspector_tables(result):
-        table(title, heads, inspectors)
+        table(title, heads, inspectors, REPORT_WIDTH)
     rows = agreement_rows(result)
     if rows:
-        table("within and between inspectors", agreement_columns(result), rows)
+        table("within and between inspectors", agreement_columns(result), rows, REPORT_WIDTH)
     if len(shown_pairs(result)) < len(result["pairs"]):
         note(f"of {len(result['pairs'])} pairs those that agree least are shown; --json lists all")
     for caution in result["cautions"]:
-        note(f"careful: {caution}")
+        tell(f"careful: {caution}")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from service.terminal import emit, note, progress
+from service.terminal import emit, note, progress, table
 
 Images = Annotated[Path | None, typer.Option("--images", help="Folder of images; default: rendered parts.")]
 Architecture = Annotated[str, typer.Option("--architecture", help="Backbone of the model under test.")]
@@ -24,6 +24,8 @@ def register(app: typer.Typer) -> None:
     bench = typer.Typer(help="Speed of this machine beside its own limit.", no_args_is_help=True)
     bench.command("serve")(bench_serve)
     bench.command("swaps")(bench_swaps)
+    bench.command("consensus")(bench_consensus)
+    bench.command("asking")(bench_asking)
     app.add_typer(bench, name="bench")
 
 
@@ -102,6 +104,67 @@ def bench_swaps(
         show(result)
     if result["failures"]:
         raise typer.Exit(1)
+
+
+def bench_consensus(
+    pairs: Annotated[int, typer.Option("--pairs", min=3, help="Turns of each model.")] = 7,
+    quick: Quick = False,
+    json: Json = False,
+) -> None:
+    """How long settling 300, 10,000 and 1,000,000 labels takes, beside one pass over the votes.
+
+    Example: loupe bench consensus --quick
+    """
+    from service.bench.consensus import SIZES, measure
+
+    with progress("settling"):
+        found = measure(3 if quick else pairs, sizes=SIZES[:2] if quick else SIZES)
+    if json:
+        emit(found)
+        return
+    rows = [
+        (
+            f"{row['labels']:,}",
+            row["method"],
+            f"{row['cpu_ms']['median']:.1f}",
+            f"{row['cpu_ms']['low']:.1f}-{row['cpu_ms']['high']:.1f}",
+            f"{row['times_one_pass']['median']:.0f}",
+            f"{row['peak_bytes_a_label']:.0f}",
+        )
+        for row in found
+    ]
+    table("settling labels", ["labels", "model", "CPU ms", "interval", "x one pass", "peak bytes a label"], rows)
+
+
+def bench_asking(
+    seeds: Annotated[int, typer.Option("--seeds", min=2, help="Panels of inspectors to draw.")] = 20,
+    first: Annotated[int, typer.Option("--first", min=0, help="Seed of the first panel.")] = 0,
+    json: Json = False,
+) -> None:
+    """How many judgements the queue needs to be as right as asking at random, on simulated inspectors.
+
+    Example: loupe bench asking --seeds 5
+    """
+    from service.bench.asking import POLICIES, measure
+
+    with progress("asking") as report:
+        found = measure(range(first, first + seeds), report)
+    if json:
+        emit(found)
+        return
+    rows = [
+        (
+            row["mix"],
+            str(row["start"]),
+            policy,
+            f"{row['accuracy'][policy][-1]:.3f}",
+            *("never" if n is None else str(n) for n in row["needed"][policy].values()),
+        )
+        for row in found
+        for policy in POLICIES
+    ]
+    heads = ["mix", "looks before", "asked by", "accuracy at 200", "as random at 100", "at 150", "at 200"]
+    table("further judgements", heads, rows)
 
 
 def _size_px(text: str) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from labeling.formats import FORMATS, Listing, Problem, detect
 from models.preprocess import UnreadableImage, sniff
 from service.commands.data import PROBLEMS_SHOWN, read_columns
 from service.line_client import PostedView, open_client, post_part
+from service.report_file import check_place, write_whole
 from service.settings import load_settings
 from service.study import Look, figures, judgements, send_rounds
 from service.study_items import KnownItem, NothingKnown, known_items
@@ -36,14 +37,6 @@ WRITERS: dict[str, Callable[[dict[str, Any]], str]] = {
     ".json": lambda result: json_text.dumps(result, indent=2) + "\n",
 }
 """How a report is written, by the ending of its file."""
-
-
-class WrongReport(ValueError):
-    """The report can't be written to the path."""
-
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"{path} can't be written: {reason}")
-        self.remedy = f"name a file ending in {', '.join(WRITERS)} in a folder that exists"
 
 
 def register(app: typer.Typer) -> None:
@@ -165,8 +158,10 @@ def run_study(
     views = view or []
     if len(set(views)) != len(views):
         raise typer.BadParameter(f"a view is named twice: {', '.join(views)}", param_hint="--view")
-    if out is not None and (out.suffix.lower() not in WRITERS or not out.absolute().parent.is_dir()):
-        raise WrongReport(out, "its ending is not known" if out.suffix.lower() not in WRITERS else "no such folder")
+    if out is not None:
+        if out.suffix.lower() not in WRITERS:
+            raise typer.BadParameter(f"{out}: name a file ending in {', '.join(WRITERS)}", param_hint="--out")
+        check_place(out)
     listing = FORMATS[detect(path)](path, read_columns(columns_of or []))
     good = [part.strip() for part in ok.split(",") if part.strip()]
     with progress("reading images") as report:
@@ -184,7 +179,7 @@ def run_study(
         found = _summary(stores, sent, listing, items, looks)
     result = {**found, "left_out": [asdict(problem) for problem in problems]}
     if out is not None:
-        _write(out, WRITERS[out.suffix.lower()](result))
+        write_whole(out, WRITERS[out.suffix.lower()](result))
     if json:
         emit(result)
     else:
@@ -252,16 +247,6 @@ def _note_problems(problems: Collection[Problem]) -> None:
         note(f"{problem.where}: {problem.what}; {problem.remedy}")
     if len(problems) > PROBLEMS_SHOWN:
         note(f"… and {len(problems) - PROBLEMS_SHOWN} more; --json lists all")
-
-
-def _write(path: Path, text: str) -> None:
-    """The whole file or none."""
-    partial = path.with_name(path.name + ".part")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise WrongReport(path, error.strerror or str(error)) from error
 
 
 def _show(result: dict[str, Any], out: Path | None) -> None:

@@ -19,7 +19,7 @@ from service.consensus_report import Settled, as_csv, summary, unclear
 from service.consensus_text import HEADS, cautions, item_rows, quiet, rows
 from service.report_file import check_place, write_whole
 from service.settings import load_settings
-from service.terminal import emit, note, progress, say, table
+from service.terminal import REPORT_WIDTH, emit, note, progress, say, table, tell
 from service.wiring import now, open_stores
 from storage import labels, pictures
 from storage.database import Connection
@@ -115,7 +115,6 @@ def _of_table(file: Path, method: str, mix: str | None, ok: list[str], columns: 
         judged.classes,
         judged.ok,
         judged.shifts,
-        prior,
     )
 
 
@@ -160,7 +159,6 @@ def _with_circumstances(connection: Connection, product: str, settlement: Settle
         settlement.classes,
         tuple(n for n, name in enumerate(settlement.classes) if name in good),
         tuple(one.shift if one else "" for one in looks),
-        None if settlement.shares is None else np.array(settlement.shares),
     )
 
 
@@ -192,18 +190,18 @@ def read_mix(text: str, classes: tuple[str, ...]) -> Floats:
 
 def show(result: dict[str, Any]) -> None:
     """The result for people."""
-    say(f"{result['labels']} labels of {result['images']} images settled by {result['method']}: {result['reason']}")
+    tell(f"{result['labels']} labels of {result['images']} images settled by {result['method']}: {result['reason']}")
     for caution in cautions(result):
-        say(f"caution: {caution}")
+        tell(f"caution: {caution}")
     for kind, title in (("classes", "classes"), ("inspectors", "inspectors"), ("verdicts", "images")):
-        table(title, HEADS[kind], rows(result, kind))
+        table(title, HEADS[kind], rows(result, kind), REPORT_WIDTH)
     for verdict, title in (
         ("unclear", "least certain images"),
         ("book", "images for the label book"),
         ("noisy", "images that come out by chance"),
     ):
         if found := item_rows(unclear(result, verdict)):
-            table(title, HEADS["items"], found)
+            table(title, HEADS["items"], found, REPORT_WIDTH)
     for kind, title in (
         ("confusions", "who calls what what, more often than the others"),
         ("conditions", "who judges otherwise, and when"),
@@ -212,8 +210,8 @@ def show(result: dict[str, Any]) -> None:
         ("human", "human level: how often one inspector is wrong"),
     ):
         if found := rows(result, kind):
-            table(title, HEADS[kind], found)
+            table(title, HEADS[kind], found, REPORT_WIDTH)
     for text in (*quiet(result), result["human_level"]["classes"]["reason"]):
-        say(text)
+        tell(text)
     if "dataset" in result:
         say(f"dataset {result['dataset']}" + ("" if result["dataset_is_new"] else " (unchanged)"))

@@ -8,11 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
-from service.recipe_files import CONTENT, Change, Plan, WrongRecipeFile, differences, plan_import, to_yaml
+from service.recipe_files import CONTENT, MADE_BY, Change, Plan, differences, plan_import, to_yaml
 from service.recipe_rules import DISPOSITIONS, WrongRecipe, default_recipe, problems
 from service.settings import load_settings
 from service.terminal import emit, note, say, table, user_name
 from service.wiring import now, open_stores
+from service.yaml_text import read_file
 from storage import labels
 from storage import models as model_store
 from storage.database import Connection
@@ -232,7 +233,7 @@ def import_recipes(
 
     Example: loupe recipe import recipes.yaml --dry-run
     """
-    text, name = _file_text(file)
+    text, name = read_file(file, MADE_BY)
     with open_stores(load_settings()) as stores, stores.database.write() as connection:
         plan = plan_import(
             text,
@@ -304,20 +305,6 @@ def _show_written(recipe: Recipe, warnings: list[str], json: bool) -> None:
         emit(_recipe_json(recipe))
     else:
         say(f"recipe {recipe.product}@{recipe.station} is now version {recipe.version}")
-
-
-def _file_text(file: Path) -> tuple[str, str]:
-    """The file's text, and its name for messages."""
-    name = "standard input" if str(file) == "-" else str(file)
-    try:
-        data = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
-        return data.decode("utf-8-sig"), name
-    except OSError as error:
-        what = f"it can't be read: {error.strerror}: name a file that `loupe recipe export` wrote, or -"
-        raise WrongRecipeFile(name, [what]) from error
-    except UnicodeDecodeError as error:
-        what = f"it is no UTF-8: byte {error.start} is {data[error.start]:#04x}: save it as UTF-8"
-        raise WrongRecipeFile(name, [what]) from error
 
 
 def _show_plan(plan: Plan, dry_run: bool, json: bool) -> None:

@@ -6,11 +6,14 @@ from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import JSONResponse
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from labeling.label_book import book_of
 from labeling.submitting import Judgement, submit, take_back
-from service.console.fields import Id, Name, Open, Ranked, Sha256, Text
+from service.console.fields import Id, Limit, Name, Offset, Open, Ranked, Sha256, Text
 from service.console.preview import full_url
 from service.console.tasks import worklist
+from service.label_json import withdrawal_json
 from service.wiring import now
+from storage import labels
 
 SOURCE = "console"
 
@@ -86,3 +89,12 @@ def withdraw_label(
         withdrawn = take_back(connection, label_id, body.inspector, body.reason, now())
     response.status_code = 201 if withdrawn else 200
     return {"id": label_id, "withdrawn": withdrawn}
+
+
+@router.get("/withdrawals")
+def get_withdrawals(stores: Open, product: str, offset: Offset = 0, limit: Limit = 100) -> dict[str, Any]:
+    """The labels of a product that no longer count, newest withdrawal first."""
+    with stores.database.read() as connection:
+        book_of(connection, product)
+        found = labels.withdrawn(connection, product)
+    return {"total": len(found), "withdrawals": [withdrawal_json(one) for one in found[offset : offset + limit]]}

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
-import numpy.typing as npt
 
 from labeling.disagreement.causes import causes
 from labeling.label_book import book_of, expected_shares
@@ -21,8 +20,6 @@ from storage.database import Database
 
 INSTANT_S = 0.1
 """A ranking that is made this fast is made anew while the page waits; a slower one is made beside."""
-
-
 ASKED_AT_MOST = 1000
 """Images looked up for an inspector at once; more than anybody judges before the next labels come."""
 
@@ -41,8 +38,8 @@ class Ranking:
     classes: tuple[str, ...]
     seconds: float
     """How long it took to make."""
-    closed: npt.NDArray[np.bool_] | None = None
-    """(items,) what only the label book can settle, once that is known."""
+    at_fault: frozenset[str] = frozenset()
+    """Images that only the label book can settle, as far as that is known."""
 
     def asked_of(self, inspector: str, now: datetime) -> list[str]:
         """Images that this inspector should judge, best first: new ones, and those seen long ago."""
@@ -53,7 +50,7 @@ class Ranking:
             ASKED_AT_MOST,
             inspector_count=len(names),
             available=[names.index(inspector)],
-            closed=self.closed,
+            closed=np.array([image in self.at_fault for image in self.images], np.bool_),
             now_s=now.timestamp(),
         )
         return [self.images[item] for item in pairs[:, 0].tolist()]
@@ -71,6 +68,7 @@ class Rankings:
         self._instant_s = instant_s
         self._made: dict[str, Ranking] = {}
         self._being_made: set[str] = set()
+        self._being_blamed: set[str] = set()
         self._lock = threading.Lock()
 
     def of(self, product: str) -> Ranking:
@@ -117,17 +115,38 @@ class Rankings:
             else _nobody_said(len(classes))
         )
         seconds = time.perf_counter() - started
-        ranking = Ranking(state, votes, consensus, images, inspectors, classes, seconds)
-        self._made[product] = ranking
-        if bool(votes.occasion.any()):  # without second looks the book is blamed for what is one inspector's habit
-            threading.Thread(target=self._blame_book, args=[product, ranking], daemon=True, name="causes").start()
+        with self._lock:
+            former = self._made.get(product)
+            # One label more changes little: what was found with the former ones holds until it is found anew.
+            at_fault = former.at_fault if former else frozenset()
+            ranking = Ranking(state, votes, consensus, images, inspectors, classes, seconds, at_fault)
+            self._made[product] = ranking
+            # Without second looks the book is blamed for what is one inspector's habit.
+            is_mine = bool(votes.occasion.any()) and product not in self._being_blamed
+            if is_mine:
+                self._being_blamed.add(product)
+        if is_mine:
+            threading.Thread(target=self._blame_book, args=[product], daemon=True, name="causes").start()
         return ranking
 
-    def _blame_book(self, product: str, ranking: Ranking) -> None:
-        """Find the images that no further look can settle; that takes too long for a page to wait."""
-        found = causes(ranking.votes, ranking.consensus, np.random.default_rng(0))
-        if self._made.get(product) is ranking:
-            self._made[product] = replace(ranking, closed=found.is_book_at_fault)
+    def _blame_book(self, product: str) -> None:
+        """Find the images that no further look can settle, until no labels have come meanwhile.
+
+        That takes too long for a page to wait, and for two of them at once.
+        """
+        try:
+            while True:
+                read = self._made[product]
+                found = causes(read.votes, read.consensus, np.random.default_rng(0))
+                at_fault = frozenset(read.images[item] for item in np.flatnonzero(found.is_book_at_fault))
+                with self._lock:
+                    newest = self._made[product]
+                    self._made[product] = replace(newest, at_fault=at_fault)
+                if newest.state == read.state or not newest.votes.occasion.any():
+                    return
+        finally:
+            with self._lock:
+                self._being_blamed.discard(product)
 
 
 def _nobody_said(class_count: int) -> Consensus:

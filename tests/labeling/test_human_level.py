@@ -67,7 +67,7 @@ def test_decisions_are_errors_between_good_and_not_good() -> None:
     label = np.where(rng.random(600) < 0.2, swapped, truth)
     votes = Votes(item, inspector, label, 0 * item)
     settled = aggregate(votes, 3, method="majority")
-    classes, decided = human_level(votes, settled), human_level(votes, settled, ok=[0])
+    classes, decided = human_level(votes, settled), human_level(votes, settled, [0])
     assert classes.overall
     assert decided.overall
     assert classes.overall.raw.value > 0.05

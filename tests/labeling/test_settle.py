@@ -1,12 +1,15 @@
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 
 from labeling.settle import UNSURE_WEIGHT, NothingToSettle, settle, to_votes
 from labeling.votes import WrongVotes
-from storage import datasets, labels
+from storage import adjudications, datasets, labels, models, opinions
 from storage.database import Database
-from storage.records import Label
-from tests.storage.samples import NOW, PRODUCT, book, hash_of, label, later
+from storage.records import Adjudication, Dataset, Label, Opinion
+from tests.storage.samples import NOW, PRODUCT, book, hash_of, label, later, model
 
 JUDGED = (
     label("1", image_sha256=hash_of("a"), inspector="mira", class_name="scratch", unsure=False, occasion=0),
@@ -79,3 +82,67 @@ def test_an_unknown_method_is_refused(database: Database) -> None:
     store(database, *JUDGED)
     with database.write() as connection, pytest.raises(WrongVotes, match="guess"):
         settle(connection, PRODUCT, NOW, method="guess")
+
+
+def decision(image: str, class_name: str | None, **changes: object) -> Adjudication:
+    found = Adjudication(f"d-{image}", PRODUCT, hash_of(image), class_name, "seen", "lead", 1, NOW, NOW)
+    return replace(found, **changes)  # type: ignore[arg-type]  # fields of the record, by name
+
+
+def settled(database: Database, **how: Any) -> dict[str, dict[str, float]]:
+    with database.write() as connection:
+        found = settle(connection, PRODUCT, NOW, **how)
+        return {row.image_sha256: row.probability for row in datasets.run_rows(connection, found.run.id)}
+
+
+def test_what_a_lead_decided_is_final_and_another_run(database: Database) -> None:
+    store(database, *JUDGED)
+    with database.write() as connection:
+        before = settle(connection, PRODUCT, NOW)
+        adjudications.store(connection, [decision("b", "scratch"), decision("unseen", "dent")])
+    found = settled(database)
+    assert found[hash_of("b")]["scratch"] > 0.99
+    assert found[hash_of("unseen")]["dent"] > 0.99, "an image without a label is settled by the decision alone"
+    with database.write() as connection:
+        assert settle(connection, PRODUCT, NOW).run.id != before.run.id
+        adjudications.store(connection, [decision("b", None, id="back"), decision("unseen", None, id="back too")])
+        assert settle(connection, PRODUCT, NOW).run == before.run
+
+
+def test_the_label_book_s_shares_are_the_known_mix(database: Database) -> None:
+    store(database, *JUDGED)
+    before = settled(database)
+    shares = dict(zip(("good", "scratch", "dent"), (0.98, 0.01, 0.01), strict=True))
+    with database.write() as connection:
+        classes = tuple(replace(entry, expected_share=shares[entry.name]) for entry in book().classes)
+        labels.add_book(connection, replace(book(), version=2, classes=classes))
+    known = settled(database)
+    assert known[hash_of("a")]["good"] > before[hash_of("a")]["good"]
+    assert settled(database, class_prior=shares) == known
+    with pytest.raises(WrongVotes, match="rust"):
+        settled(database, class_prior={"rust": 1.0})
+
+
+def test_the_newest_model_s_opinions_are_heeded_unless_not_wanted(database: Database) -> None:
+    store(database, *JUDGED)
+    alone = settled(database)
+    with database.write() as connection:
+        run_of = settle(connection, PRODUCT, NOW).run
+        dataset = Dataset(hash_of("dataset"), PRODUCT, run_of.id, 1, 2, NOW)
+        datasets.store(connection, dataset, [])
+        models.store(connection, model("old"))
+        models.store(connection, model("new", created_at=later(5)))
+        models.store(connection, model("silent", created_at=later(9)))
+        said = {"good": 0.01, "scratch": 0.01, "dent": 0.98}
+        opinions.store(
+            connection,
+            [
+                Opinion("old", hash_of("a"), {"good": 1.0, "scratch": 0.0, "dent": 0.0}),
+                Opinion("new", hash_of("b"), said),
+                Opinion("new", hash_of("a"), {"good": 0.5, "bad": 0.5}),
+            ],
+        )
+    heeded = settled(database)
+    assert heeded[hash_of("b")]["dent"] > alone[hash_of("b")]["dent"] + 0.05
+    assert heeded[hash_of("a")]["scratch"] == pytest.approx(alone[hash_of("a")]["scratch"], abs=0.1)
+    assert settled(database, with_model=False) == alone

@@ -20,11 +20,11 @@ from typer.testing import CliRunner, Result
 from labeling.formats import UnknownFormat
 from models.preprocess import UnreadableImage
 from service.cli import app
-from service.commands.challenges import WrongReport
 from service.line.app import create_app
 from service.line.protocol import LineHost, line_config
 from service.line.server import LineServer, running
 from service.line_client import LineRefused, LineUnreachable, PostedView, open_client, post_part
+from service.report_file import WrongReportFile
 from service.settings import PREFIX, Settings, load_settings
 from service.study import MoreViewsExpected
 from service.study_items import NothingKnown, UnknownOk, view_and_part
@@ -519,11 +519,11 @@ def test_json_file_holds_what_is_printed(served: Served, known: Path, tmp_path: 
 
 
 @pytest.mark.usefixtures("stores")
-@pytest.mark.parametrize("out", ["report.pdf", "nowhere/report.html"])
-def test_report_that_can_not_be_written_is_refused_before_anything_is_sent(known: Path, out: str) -> None:
-    wrong = loupe("study", known, "--station", "s1", "--url", "http://127.0.0.1:9", "--out", out).exception
-    assert isinstance(wrong, WrongReport)
-    assert ".html" in wrong.remedy
+def test_report_that_can_not_be_written_is_refused_before_anything_is_sent(known: Path) -> None:
+    sending = ("study", known, "--station", "s1", "--url", "http://127.0.0.1:9", "--out")
+    assert isinstance(loupe(*sending, "nowhere/report.html").exception, WrongReportFile)
+    wrong = loupe(*sending, "report.pdf")
+    assert (wrong.exit_code, ".html" in wrong.stderr) == (2, True)
 
 
 @pytest.mark.usefixtures("stores")

@@ -153,3 +153,9 @@ def test_stored_labels_are_settled_into_a_dataset() -> None:
     assert {one["class"]: one["ok"] for one in result["classes"]} == {"good": True, "scratch": False, "dent": False}
     again = json.loads(run("--product", PRODUCT, "--json").stdout)
     assert (again["run"], again["dataset_is_new"]) == (result["run"], False)
+
+
+def test_what_people_read_fits_into_80_columns_wherever_it_goes(looks: Path) -> None:
+    outcome = run("--csv", looks)
+    assert outcome.exit_code == 0, outcome.output
+    assert max(map(len, outcome.output.splitlines())) <= 80

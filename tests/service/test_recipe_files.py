@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.line.requests import VIEW_LIMIT
-from service.recipe_files import CONTENT, Plan, WrongRecipeFile, plan_import, to_yaml
+from service.recipe_files import CONTENT, Plan, plan_import, to_yaml
 from service.recipe_rules import DISPOSITIONS, FAIL_SAFES, ON_ALARM
+from service.yaml_text import WrongYaml
 from storage.records import Model, Recipe
 from tests.storage import samples
 from tests.storage.samples import NOW, PRODUCT
@@ -31,7 +32,7 @@ def plan(text: str, *present: Recipe, champion: Model | None = CHAMPION) -> Plan
 
 
 def problems(text: str) -> tuple[str, ...]:
-    with pytest.raises(WrongRecipeFile) as refused:
+    with pytest.raises(WrongYaml) as refused:
         plan(text)
     assert refused.value.remedy
     assert "recipes.yaml" in str(refused.value)

@@ -19,10 +19,11 @@ from typer.testing import CliRunner, Result
 from service.cli import app
 from service.commands.keys import KeyUnknown, NoStationName
 from service.commands.recipes import RecipeUnknown, VersionUnknown
-from service.recipe_files import CONTENT, WrongRecipeFile
+from service.recipe_files import CONTENT
 from service.recipe_rules import WrongRecipe
 from service.settings import PREFIX, Settings, load_settings
 from service.wiring import Stores, open_stores
+from service.yaml_text import WrongYaml
 from storage import keys, labels
 from storage import models as model_store
 from storage.keys import secret_hash
@@ -324,7 +325,7 @@ def test_file_with_one_wrong_recipe_is_refused_as_a_whole(stores: Stores, produc
     file = tmp_path / "recipes.yaml"
     file.write_text(f"recipes:\n- product: {product}\n  station: s1\n- product: {product}\n  fail_safe: pass\n")
     said = loupe("recipe", "import", str(file))
-    assert isinstance(said.exception, WrongRecipeFile)
+    assert isinstance(said.exception, WrongYaml)
     assert "line 5" in str(said.exception)
     with stores.database.read() as connection:
         assert list(model_store.newest_recipes(connection)) == [(product, "*")]
@@ -347,7 +348,7 @@ def test_file_that_is_no_text_is_named(tmp_path: Path, content: bytes | None) ->
     if content is not None:
         file.write_bytes(content)
     said = loupe("recipe", "import", str(file))
-    assert isinstance(said.exception, WrongRecipeFile)
+    assert isinstance(said.exception, WrongYaml)
     assert str(file) in str(said.exception)
 
 

@@ -28,12 +28,10 @@ def test_a_withdrawn_label_no_longer_counts_and_stays(connection: Connection) ->
     assert labels.withdraw(connection, samples.withdrawal("1"))
     assert not labels.withdraw(connection, samples.withdrawal("1", reason="again")), "the first word stands"
     assert [found.id for found in labels.of_product(connection, PRODUCT)] == ["2"]
-    assert [found.id for found in labels.of_images(connection, PRODUCT, [hash_of("1.png")])] == ["2"]
     assert labels.find(connection, "1") == samples.label("1")
     assert labels.ids(connection, PRODUCT) == {"1", "2"}
-    assert labels.count_by(connection, PRODUCT, "mira") == 1
     assert list(labels.occasions(connection, PRODUCT, hash_of("1.png"), "mira")) == [2]
-    assert labels.withdrawn(connection, PRODUCT) == {"1": samples.withdrawal("1")}
+    assert labels.withdrawn(connection, PRODUCT) == [samples.withdrawal("1")]
     assert labels.state(connection, PRODUCT) != before
 
 
@@ -138,7 +136,6 @@ def test_a_label_does_what_was_asked_and_its_withdrawal_opens_it_again(connectio
     assert {task.id for task in tasks.waiting(connection, PRODUCT, "mira")} == {"waits", "anybody"}
     done = tasks.done(connection, PRODUCT, hash_of("1.png"), "mira", "label-1")
     assert {task.id for task in done} == {"held", "waits", "anybody"}
-    assert {task.id for task in tasks.of_label(connection, "label-1")} == {"held", "waits", "anybody"}
     assert tasks.waiting(connection, PRODUCT, "mira") == []
     assert tasks.held_by_others(connection, PRODUCT, "olaf", NOW) == set()
     assert tasks.done(connection, PRODUCT, hash_of("1.png"), "mira", "label-2") == []

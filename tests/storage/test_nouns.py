@@ -28,8 +28,6 @@ def test_labels_are_appended_once(connection: Connection) -> None:
     assert labels.of_product(connection, PRODUCT)[0] == samples.label("1")
     assert list(labels.occasions(connection, PRODUCT, hash_of("1.png"), "olaf")) == [1]
     assert labels.occasions(connection, PRODUCT, hash_of("2.png"), "mira") == {}
-    assert labels.count_by(connection, PRODUCT, "mira") == 2
-    assert labels.count_by(connection, "lid", "mira") == 0
 
 
 def test_the_newest_version_of_a_label_book_holds(connection: Connection) -> None:

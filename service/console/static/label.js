@@ -5,6 +5,8 @@ const OUTBOX = "loupe.outbox";
 const AHEAD = 8; // images fetched before they are needed
 const RETRY_MS = 2000;
 const LOOK_MS = 5000; // between looks for new images when there are none
+const SHIFT = "loupe.shift";
+const SHIFT_LASTS_MS = 12 * 3600 * 1000; // a shift that ended is worse than none
 
 const at = (id) => document.getElementById(id);
 const parameters = new URLSearchParams(location.search);
@@ -16,7 +18,7 @@ let current = null; // the task on the screen
 let ready = false; // its image is on the screen: until then the browser shows the one before, which nobody must judge
 let shownAt = 0;
 const broken = new Set(); // images that could not be loaded
-let chosen = null;
+let chosen = []; // classes on the image, in the order in which they were named
 let refusal = ""; // why the server gives no tasks
 let lost = ""; // why the server did not take a judgement
 let away = false;
@@ -129,8 +131,10 @@ function add(task) {
 function next() {
   current = queue.shift() ?? null;
   ready = false;
-  chosen = null;
+  chosen = [];
   press(at("unsure"), false);
+  press(at("also"), false);
+  at("severity").value = "";
   at("comment").value = "";
   const picture = at("image");
   if (current) picture.src = current.image_url;
@@ -154,9 +158,15 @@ function onBroken() {
 
 // ---- what the inspector does ----
 
-function choose(name) {
+// A class takes the place of what was chosen; after `Also` it comes beside it, or goes again. No part is good and bad.
+function choose(button) {
   if (!ready) return;
-  chosen = name;
+  const name = button.dataset.name;
+  const isGood = (one) => at("classes").querySelector(`[data-name="${CSS.escape(one)}"]`).dataset.good === "true";
+  if (!isPressed("also") || isGood(name)) chosen = [name];
+  else if (chosen.includes(name)) chosen = chosen.filter((one) => one !== name);
+  else chosen = [...chosen.filter((one) => !isGood(one)), name];
+  press(at("also"), false);
   showChoice();
 }
 
@@ -164,23 +174,41 @@ function press(button, on) {
   button.setAttribute("aria-pressed", String(on));
 }
 
-const isUnsure = () => at("unsure").getAttribute("aria-pressed") === "true";
+const isPressed = (id) => at(id).getAttribute("aria-pressed") === "true";
+
+function toggle(id) {
+  press(at(id), !isPressed(id));
+}
+
+// The browser remembers the shift, so that it is named once and not with every image.
+function shift() {
+  const said = JSON.parse(localStorage.getItem(SHIFT) ?? "null");
+  return said && Date.now() - said.at < SHIFT_LASTS_MS ? said.name : "";
+}
+
+function onShift() {
+  localStorage.setItem(SHIFT, JSON.stringify({ name: at("shift").value.trim(), at: Date.now() }));
+}
 
 function submit() {
-  if (!ready || chosen === null) return;
+  if (!ready || !chosen.length || !at("severity").reportValidity()) return;
   keep({
     id: uuid(),
     product,
     image_sha256: current.image_sha256,
     inspector,
-    class_name: chosen,
-    unsure: isUnsure(),
+    class_name: chosen[0],
+    also: chosen.slice(1),
+    severity: at("severity").value === "" ? null : at("severity").valueAsNumber,
+    unsure: isPressed("unsure"),
     comment: at("comment").value.trim(),
     seconds: Math.round(performance.now() - shownAt) / 1000,
     judged_at: new Date().toISOString(),
+    shift: shift(),
   });
   lost = "";
-  at("comment").blur();
+  document.activeElement.blur();
+  at("shift").value = shift();
   next();
   sendAll().then(fill);
 }
@@ -196,13 +224,15 @@ function onKey(event) {
   if (event.ctrlKey || event.altKey || event.metaKey || event.repeat) return;
   if (event.key === "Enter" && event.target.tagName !== "A") {
     event.preventDefault();
-    submit();
+    if (event.target.id === "shift") event.target.blur();
+    else submit();
   } else if (event.key === "Escape") {
     event.target.blur();
-  } else if (event.target.id !== "comment") {
-    if (event.key.toLowerCase() === "u") press(at("unsure"), !isUnsure());
+  } else if (event.target.tagName !== "INPUT") {
+    if (event.key.toLowerCase() === "u") toggle("unsure");
+    if (event.key.toLowerCase() === "a") toggle("also");
     const button = at("classes").children[Number(event.key) - 1];
-    if (/^[1-9]$/.test(event.key) && button) choose(button.dataset.name);
+    if (/^[1-9]$/.test(event.key) && button) choose(button);
   }
 }
 
@@ -210,11 +240,11 @@ function onKey(event) {
 
 function showChoice() {
   for (const button of at("classes").children) {
-    button.setAttribute("aria-checked", String(button.dataset.name === chosen));
+    button.setAttribute("aria-checked", String(chosen.includes(button.dataset.name)));
     button.disabled = !ready;
   }
   at("image").classList.toggle("loading", !ready);
-  at("submit").disabled = !ready || chosen === null;
+  at("submit").disabled = !ready || !chosen.length;
 }
 
 function showState() {
@@ -237,8 +267,9 @@ function drawClasses(classes) {
     const button = document.createElement("button");
     button.type = "button";
     button.dataset.name = entry.name;
+    button.dataset.good = String(entry.ok);
     button.title = entry.description;
-    button.setAttribute("role", "radio");
+    button.setAttribute("role", "checkbox");
     if (position < 9) {
       const key = document.createElement("kbd");
       key.textContent = String(position + 1);
@@ -246,7 +277,7 @@ function drawClasses(classes) {
     }
     button.append(entry.name);
     button.addEventListener("click", () => {
-      choose(entry.name);
+      choose(button);
       button.blur(); // so that the next Enter submits and does not press the button again
     });
     return button;
@@ -290,15 +321,20 @@ async function start() {
   if (!product || !inspector) return askWho();
   at("work").hidden = false;
   at("change").hidden = false;
+  at("shift").hidden = false;
   at("who").textContent = `${inspector} · ${product}`;
   const classes = await loadBook();
   if (!classes) return;
-  drawClasses(classes);
+  drawClasses(classes.filter((entry) => !entry.retired));
   at("submit").addEventListener("click", submit);
-  at("unsure").addEventListener("click", () => {
-    press(at("unsure"), !isUnsure());
-    at("unsure").blur();
-  });
+  for (const id of ["unsure", "also"]) {
+    at(id).addEventListener("click", () => {
+      toggle(id);
+      at(id).blur();
+    });
+  }
+  at("shift").value = shift();
+  at("shift").addEventListener("input", onShift);
   at("image").addEventListener("load", onLoaded);
   at("image").addEventListener("error", onBroken);
   document.addEventListener("keydown", onKey);

@@ -17,7 +17,6 @@ from labeling.agreement import (
     UNACCEPTABLE,
     AgreementStudy,
     band,
-    said_by_others,
     share,
     study,
     worst_band,
@@ -321,23 +320,6 @@ def test_every_share_lies_in_its_interval(looks: list[tuple[int, int, int]]) -> 
         for figure in (one.repeatability, one.effectiveness, one.miss, one.false_alarm, one.undecided):
             assert figure is None or 0 <= figure.low <= figure.value <= figure.high <= 1
         assert one.kappa is None or -1 <= one.kappa.low <= one.kappa.value <= one.kappa.high <= 1
-
-
-@pytest.mark.parametrize("classes", [2, 3, 9])
-@pytest.mark.parametrize(
-    ("others", "said"),
-    [
-        ([[1]], 1), ([[1], [0]], -1), ([[1], [1], [0]], 1), ([[1], [1], [0], [0]], -1), ([[1], [1], [1], [0], [0]], 1),
-        ([[1, 1, 1], [1, 0, 0]], 1), ([[1, 0], [0, 1]], -1), ([[1, 1, 0], [1, 0, 0]], -1), ([], -1),
-    ],
-)  # fmt: skip
-def test_the_others_are_sure_where_more_than_half_of_their_voices_agree(
-    others: list[list[int]], said: int, classes: int
-) -> None:
-    rows = [(0, 0, 0, 0)]
-    rows += [(0, who, label, look) for who, looks in enumerate(others, 1) for look, label in enumerate(looks)]
-    item, inspector, label, occasion = np.array(rows, np.int64).T
-    assert said_by_others(Votes(item, inspector, label, occasion), 1, classes)[0].tolist() == [said]
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from scipy.stats import false_discovery_control, fisher_exact
 from labeling.disagreement.conditions import conditions
 from labeling.disagreement.confusions import confusions
 from labeling.disagreement.drift import Drift, drifts
-from labeling.disagreement.left_out import others
 from labeling.disagreement.significance import more_often, q_values
+from labeling.others import others
 from labeling.votes import Votes
 from tests.labeling.disagreement.simulated_teams import shift_work
 
@@ -96,18 +96,10 @@ def test_the_smallest_sets_get_an_answer(looks: list[tuple[int, int, int]]) -> N
         assert drifts(votes, 2, np.random.default_rng(0)) == ()
         assert conditions(votes, said, {"look": 0 * item}, np.random.default_rng(0)) == ()
         assert len(confusions(votes, said)) == (2 if len(looks) == 2 else 0)
-        assert np.isfinite(said.differs(label)).all()
+        assert np.isfinite(said.most).all()
 
 
 def test_without_times_there_is_no_chart() -> None:
     votes, _ = shift_work(np.random.default_rng(0), items=50)
     timeless = Votes(votes.item, votes.inspector, votes.label, votes.occasion)
     assert drifts(timeless, 2, np.random.default_rng(0)) == ()
-
-
-def test_more_inspectors_than_groups_are_left_out_together() -> None:
-    item, inspector = np.repeat(np.arange(30), 45), np.tile(np.arange(45), 30)
-    label = item % 2
-    said = others(Votes(item, inspector, label, 0 * item), 2)
-    assert said.known.all()
-    assert (said.label == label).all()

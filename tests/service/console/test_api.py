@@ -174,6 +174,9 @@ def test_label_is_taken_back_by_who_gave_it(client: TestClient, stores: Stores, 
     assert first.json() == {"id": sent["id"], "withdrawn": True}
     assert stored(stores) == []
     assert tasks(client) == [parts[0].sha256], "the image comes again"
+    (kept,) = (listed := client.get("/api/withdrawals", params={"product": PRODUCT}).json())["withdrawals"]
+    assert (listed["total"], kept["id"], kept["withdrawn_by"], kept["reason"]) == (1, sent["id"], "mira", "wrong key")
+    assert client.get("/api/withdrawals", params={"product": "nothing"}).status_code == 404
 
 
 def test_label_of_a_kept_line_image_can_be_settled(client: TestClient, stores: Stores, parts: list[Picture]) -> None:

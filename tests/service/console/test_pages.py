@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -197,6 +198,61 @@ def test_labels_wait_in_the_page_until_the_server_takes_them(
     found = wait_for_labels(stores, "jo", 2)
     expect(page.locator("#waiting")).to_be_empty()
     assert [f"/api/images/{label.image_sha256}" for label in found] == shown
+
+
+def test_several_defects_their_severity_and_the_shift_are_submitted(
+    page: Page, line: tuple[str, Stores, list[Inspection]]
+) -> None:
+    address, stores, _ = line
+    page.goto(f"{address}/label?product={PRODUCT}&inspector=ada")
+    page.get_by_label("Shift").fill("late")
+    page.keyboard.press("Enter")
+    expect(page.locator("#classes button").first).to_be_enabled()
+    for key in ("2", "a", "3"):
+        page.keyboard.press(key)
+    page.get_by_label("Severity").fill("4")
+    page.keyboard.press("Enter")
+    expect(page.locator("#classes button").first).to_be_enabled()
+    expect(page.get_by_label("Severity")).to_have_value("")
+    page.reload()
+    expect(page.get_by_label("Shift")).to_have_value("late")
+    expect(page.locator("#classes button").first).to_be_enabled()
+    for key in ("2", "a", "1", "Enter"):
+        page.keyboard.press(key)
+    both, good = wait_for_labels(stores, "ada", 2)
+    assert {both.class_name, *both.also} == {"scratch", "dent"}
+    assert (both.severity, both.shift) == (4, "late")
+    # A good class is named alone.
+    assert (good.class_name, good.also, good.severity, good.shift) == ("ok", (), None, "late")
+
+
+def test_a_shift_of_yesterday_is_forgotten(page: Page, line: tuple[str, Stores, list[Inspection]]) -> None:
+    address, stores, _ = line
+    page.goto(f"{address}/label?product={PRODUCT}&inspector=eve")
+    page.evaluate(
+        """localStorage.setItem("loupe.shift", JSON.stringify({name: "late", at: Date.now() - 13 * 3600e3}))"""
+    )
+    page.reload()
+    expect(page.locator("#classes button").first).to_be_enabled()
+    expect(page.get_by_label("Shift")).to_have_value("")
+    page.keyboard.press("1")
+    page.keyboard.press("Enter")
+    assert wait_for_labels(stores, "eve", 1)[0].shift == ""
+
+
+def test_retired_classes_are_not_offered(page: Page, tmp_path: Path) -> None:
+    with open_stores(load_settings(data_dir=tmp_path)) as stores:
+        book = add_book(stores, now())
+        add_images(stores, pictures_of(1, seed=3), now())
+        retired = tuple(replace(entry, retired=entry.name == "scratch") for entry in book.classes)
+        with stores.database.write() as connection:
+            labels.add_book(connection, replace(book, version=2, classes=retired))
+    with console(tmp_path) as address:
+        page.goto(f"{address}/label?product={PRODUCT}&inspector=kim")
+        expect(page.locator("#classes button").first).to_be_enabled()
+        assert [button.get_attribute("data-name") for button in page.locator("#classes button").all()] == [
+            entry.name for entry in book.classes if entry.name != "scratch"
+        ]
 
 
 def test_image_that_cannot_be_loaded_is_passed_over(page: Page, line: tuple[str, Stores, list[Inspection]]) -> None:

@@ -1,6 +1,7 @@
 """What inspectors are shown: blind, mixed, at once, and not the same to two at a time."""
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -184,3 +185,36 @@ def test_a_slow_ranking_is_made_beside_while_the_page_gets_the_one_before(databa
 def _no_thread_left() -> Iterator[None]:
     yield
     assert not [thread for thread in threading.enumerate() if thread.name == "ranking"]
+
+
+def test_what_only_the_book_can_settle_is_found_beside_and_stays_known_when_a_label_comes(
+    database: Database, rankings: Rankings
+) -> None:
+    """Two inspectors see 20 images twice; from image 8 or 12 on each of them calls an image a scratch, every time."""
+    names = [f"{n:02}.png" for n in range(20)]
+    given = [
+        label(
+            f"{who}-{n}-{look}",
+            image_sha256=hash_of(name),
+            inspector=who,
+            class_name="scratch" if n >= border else "good",
+            occasion=look,
+        )
+        for n, name in enumerate(names)
+        for who, border in (("mira", 12), ("olaf", 8))
+        for look in range(2)
+    ]
+    with database.write() as connection:
+        pictures.store(connection, [image(name) for name in names])
+        labels.store(connection, given)
+    between = {hash_of(name) for name in names[8:12]}
+    give_up = time.monotonic() + 20
+    while rankings.of(PRODUCT).at_fault != between:
+        assert time.monotonic() < give_up, rankings.of(PRODUCT).at_fault
+        time.sleep(0.02)
+    with database.write() as connection:
+        labels.store(connection, [label("one more", image_sha256=hash_of("00.png"), inspector="jo", occasion=0)])
+    now = rankings.of(PRODUCT)
+    assert "jo" in now.inspectors
+    assert now.at_fault == between
+    assert not set(now.asked_of("jo", AT)) & between
