@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from labeling.label_book import book_of, in_use
-from labeling.submitting import UnknownClass, ensure_image
+from labeling.submitting import IdTaken, UnknownClass, ensure_image
 from storage import adjudications, labels
 from storage.database import Connection
 from storage.records import Adjudication
@@ -40,14 +40,17 @@ class Decision:
 
 
 def adjudicate(connection: Connection, decision: Decision, now: datetime) -> bool:
-    """Append the decision; returns False where its id is stored already.
+    """Append the decision; returns False where it is stored already.
 
-    Raises UnknownProduct, UnknownClass, UnknownImage, NoReason, NothingToTakeBack.
+    Raises UnknownProduct, UnknownClass, UnknownImage, NoReason, NothingToTakeBack, IdTaken.
     """
     labels.hold(connection, decision.product)
-    history = adjudications.history(connection, decision.product, decision.image_sha256)
-    if any(one.id == decision.id for one in history):
+    former = adjudications.find(connection, decision.id)
+    if former is not None:
+        if not _says(former, decision):
+            raise IdTaken("decision", decision.id)
         return False
+    history = adjudications.history(connection, decision.product, decision.image_sha256)
     book = book_of(connection, decision.product)
     names = [entry.name for entry in in_use(book)]
     if decision.class_name is not None and decision.class_name not in names:
@@ -68,4 +71,17 @@ def adjudicate(connection: Connection, decision: Decision, now: datetime) -> boo
         decided_at=decision.decided_at or now,
         stored_at=now,
     )
-    return bool(adjudications.store(connection, [row]))
+    # At this moment another product alone can take the id: the lock lets nobody else decide on this one.
+    if not adjudications.store(connection, [row]):
+        raise IdTaken("decision", decision.id)
+    return True
+
+
+def _says(former: Adjudication, decision: Decision) -> bool:
+    """Whether the stored decision is this one."""
+    same = ("product", "image_sha256", "class_name", "adjudicator")
+    return (
+        all(getattr(former, name) == getattr(decision, name) for name in same)
+        and former.reason == decision.reason.strip()
+        and decision.decided_at in (None, former.decided_at)
+    )

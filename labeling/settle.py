@@ -39,8 +39,6 @@ class Settlement:
     """SHA-256 by item number."""
     inspectors: tuple[str, ...]
     classes: tuple[str, ...]
-    shares: tuple[float, ...] | None
-    """The known mix of the classes."""
 
 
 def settle(
@@ -91,7 +89,7 @@ def settle(
     ]
     datasets.store_run(connection, run, rows)
     stored = datasets.run(connection, run.id)
-    return Settlement(stored or run, consensus, votes, images, inspectors, classes, shares)
+    return Settlement(stored or run, consensus, votes, images, inspectors, classes)
 
 
 def consensus_of(
@@ -135,6 +133,7 @@ def to_votes(
             label=np.array([number[label.class_name] for label in judged], dtype=np.int64),
             occasion=np.array([label.occasion for label in judged], dtype=np.int64),
             weight=np.array([UNSURE_WEIGHT if label.unsure else 1.0 for label in judged]),
+            time=np.array([(label.judged_at or label.stored_at).timestamp() for label in judged]),
         ),
         images,
         inspectors,

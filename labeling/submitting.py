@@ -47,6 +47,14 @@ class UnknownLabel(LookupError):
         self.remedy = "give the id under which the judgement was submitted; it may not have been stored yet"
 
 
+class IdTaken(ValueError):
+    """Something else is stored under the id."""
+
+    def __init__(self, what: str, taken: str) -> None:
+        super().__init__(f"another {what} is stored under the id {taken!r}")
+        self.remedy = f"nothing was stored: submit this {what} under an id of its own"
+
+
 class NotYourLabel(PermissionError):
     """Somebody else gave the label."""
 
@@ -75,17 +83,20 @@ class Judgement:
 
 
 def submit(connection: Connection, judgement: Judgement, source: str, now: datetime) -> bool:
-    """Append the judgement as a label; returns False where its id is stored already.
+    """Append the judgement as a label; returns False where it is stored already.
 
     Of several classes the most severe one becomes the label's. An image that is known only from the line becomes an
     image of the product, so that settling sees it. What the inspector was asked about this image counts as done; where
     that was to judge again, the labels given under the older definition no longer count.
 
-    Raises UnknownClass, Contradiction, UnknownImage.
+    Raises UnknownClass, Contradiction, UnknownImage, IdTaken.
     """
     # Two submissions at once would count the same looks: from here on there is one at a time.
     labels.hold(connection, judgement.product)
-    if labels.find(connection, judgement.id) is not None:
+    former = labels.find(connection, judgement.id)
+    if former is not None:
+        if not _says(former, judgement):
+            raise IdTaken("judgement", judgement.id)
         return False
     book = labels.newest_book(connection, judgement.product)
     if book is None:
@@ -115,7 +126,10 @@ def submit(connection: Connection, judgement: Judgement, source: str, now: datet
         stored_at=now,
         shift=judgement.shift,
     )
-    return bool(labels.store(connection, [label]))
+    # At this moment another product alone can take the id: the lock lets nobody else label this one.
+    if not labels.store(connection, [label]):
+        raise IdTaken("judgement", judgement.id)
+    return True
 
 
 def take_back(connection: Connection, label_id: str, inspector: str, reason: str, now: datetime) -> bool:
@@ -140,6 +154,16 @@ def ensure_image(connection: Connection, product: str, sha256: str, now: datetim
     """
     if not pictures.has(connection, product, sha256):
         pictures.store(connection, [_from_line(connection, product, sha256, now)])
+
+
+def _says(label: Label, judgement: Judgement) -> bool:
+    """Whether the label is what the judgement became, or would have."""
+    same = ("product", "image_sha256", "inspector", "severity", "unsure", "comment", "seconds", "region", "shift")
+    return (
+        all(getattr(label, name) == getattr(judgement, name) for name in same)
+        and {label.class_name, *label.also} == {judgement.class_name, *judgement.also}
+        and judgement.judged_at in (None, label.judged_at)
+    )
 
 
 def _classes(book: LabelBook, judgement: Judgement) -> tuple[str, ...]:

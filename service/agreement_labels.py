@@ -21,7 +21,7 @@ def from_labels(
 
     An unsure label decides nothing. Labels whose source names nobody are left out: they are no inspector's. reference:
     `adjudicated`, `none` or a file (`known_labels`, by SHA-256 or name of the image); default: adjudicated images where
-    there are any. Classes come in the order of their severity rank, where the book ranks them.
+    an inspector judged any, else none. Classes come in the order of their severity rank, where the book ranks them.
 
     Raises WrongStudy.
     """
@@ -46,6 +46,12 @@ def from_labels(
                 f"no image of product {product} has been adjudicated", "adjudicate some, or use --reference none"
             )
         known, reference_from = (known, "adjudications") if known else (None, "")
+        if reference is None and known and not known.keys() & {one.image_sha256 for one in named}:
+            what = (
+                f"no inspector judged any of the {len(known)} adjudicated images: the reference is what the others say"
+            )
+            problems.append(Problem(product, what, "have inspectors judge adjudicated images too"))
+            known, reference_from = None, ""
     elif reference != NONE:
         by_name = {one.name: sha256 for sha256, one in pictured.items()}
         found = known_labels(Path(reference))

@@ -52,7 +52,7 @@ def from_file(
 
     Raises BrokenListing, WrongStudy.
     """
-    table = read_table(path)
+    table = read_table(path, NEEDED)
     place = _places(path, table.header, columns)
     rows = [{meaning: _cell(cells, at) for meaning, at in place.items()} for _, cells in table.rows]
     problems = [Problem(path.name, "is not UTF-8 and was read as Latin-1", "save it as UTF-8")] * table.guessed_encoding
@@ -96,13 +96,14 @@ def known_labels(path: Path) -> dict[str, str]:
 
     Raises BrokenListing, WrongStudy.
     """
-    table = read_table(path)
+    table = read_table(path, ("item", "reference"))
     heads = [head.lower() for head in table.header]
     item = next((heads.index(name) for name in COLUMNS["item"] if name in heads), None)
     names = (*COLUMNS["reference"], *COLUMNS["label"])
     label = next((heads.index(name) for name in names if name in heads), None)
     if item is None or label is None:
         raise BrokenListing(path, 1, "has no columns item and reference", "name the columns item and reference")
+    _check_single(path, table.header, (item, label))
     return _agreed(path.name, ((_cell(cells, item), _cell(cells, label)) for _, cells in table.rows))
 
 
@@ -122,7 +123,16 @@ def _places(path: Path, header: Sequence[str], columns: Mapping[str, str]) -> di
         raise BrokenListing(
             path, 1, f"has no column {' and no column '.join(missing)}", f"say which it is: --map COLUMN={missing[0]}"
         )
+    _check_single(path, header, place.values())
     return place
+
+
+def _check_single(path: Path, header: Sequence[str], used: Iterable[int]) -> None:
+    """Raises BrokenListing where two columns have the head of one that is used: nobody knows which is meant."""
+    heads = [head.lower() for head in header]
+    for at in used:
+        if (count := heads.count(heads[at])) > 1:
+            raise BrokenListing(path, 1, f"has {count} columns {header[at]!r}", "rename all but one")
 
 
 def _cell(cells: Sequence[str], at: int) -> str:

@@ -166,7 +166,8 @@ def _alarm(one: dict[str, Any]) -> str:
 
 def _chart(one: dict[str, Any]) -> str:
     width, height, values = 470.0, 110.0, one["chart"]
-    top = 1.1 * max(one["limit"], *values)
+    # A chart that never left the ground has no height of its own.
+    top = 1.1 * max(one["limit"], *values) or 1.0
     last = max(1, len(values) - 1)
     # Five points for every two pixels show all there is to see.
     every = max(1, len(values) // 1200)

@@ -314,13 +314,13 @@ def _check(url: str, renderer: PartRenderer, seed: int, name: str) -> LineReport
 
 def _relabel(stores: Stores, rng: np.random.Generator, truth: dict[str, str], sent: Sequence[SentPart]) -> None:
     """Ask again where the labels are least certain, and label parts from the line."""
-    note(f"6/8  asking again about {ASKED_AGAIN} uncertain parts, labelling {LINE_LABELS} parts from the line")
     team = {inspector.name: inspector for inspector in standard_team()}
     morning = now().replace(hour=8, minute=0, second=0, microsecond=0)
     sizes = {part.result_id: part for part in sent if part.result_id}
     with stores.database.write() as connection:
         settlement = settle(connection, PRODUCT, now())
-        asked = next_requests(settlement.votes, settlement.consensus, ASKED_AGAIN)
+        asked = next_requests(settlement.votes, settlement.consensus, ASKED_AGAIN, now_s=morning.timestamp())
+        note(f"6/8  asking again about {len(asked)} uncertain parts, labelling {LINE_LABELS} parts from the line")
         for item, who in asked:
             image = settlement.images[item]
             _judge(connection, rng, team[settlement.inspectors[who]], image, truth[image], None, morning)

@@ -16,6 +16,12 @@ def store(connection: Connection, new: Sequence[Adjudication]) -> int:
     return insert_new(connection, adjudications, [to_row(one, without=["seq"]) for one in new])
 
 
+def find(connection: Connection, decision_id: str) -> Adjudication | None:
+    """One decision as it was stored, whether it holds or not."""
+    row = connection.execute(select(adjudications).where(adjudications.c.id == decision_id)).mappings().first()
+    return None if row is None else from_row(Adjudication, row)
+
+
 def history(connection: Connection, product: str, image_sha256: str | None = None) -> list[Adjudication]:
     """All decisions about a product (or one image of it), newest first, with the names of classes as they were."""
     query = select(adjudications).where(adjudications.c.product == product).order_by(adjudications.c.seq.desc())

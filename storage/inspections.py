@@ -195,16 +195,23 @@ def kept_media_type(connection: Connection, image_sha256: str) -> str | None:
     return connection.execute(query).scalar_one_or_none()
 
 
-def unlabelled(connection: Connection, product: str, limit: int) -> list[tuple[str, str]]:
-    """(SHA-256, media type) of kept production images that are not among the product's images yet, ordered by hash.
+def unlabelled(connection: Connection, product: str, limit: int, start: str = "") -> list[tuple[str, str]]:
+    """(SHA-256, media type) of kept production images that are not among the product's images yet.
 
-    A label of such an image makes it one of the product's images, so none of these has a label.
+    Ordered by hash, from `start` on. A label of such an image makes it one of the product's images, so none of these
+    has a label.
     """
     known = exists().where(images.c.product == product, images.c.sha256 == views.c.image_sha256)
     query = (
         select(views.c.image_sha256, func.min(views.c.media_type))
         .join(inspections, inspections.c.result_id == views.c.result_id)
-        .where(inspections.c.product == product, inspections.c.mode == "production", JUDGEABLE, ~known)
+        .where(
+            inspections.c.product == product,
+            inspections.c.mode == "production",
+            views.c.image_sha256 >= start,
+            JUDGEABLE,
+            ~known,
+        )
         .group_by(views.c.image_sha256)
         .order_by(views.c.image_sha256)
         .limit(limit)

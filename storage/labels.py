@@ -98,8 +98,8 @@ def _looks(connection: Connection, *wanted: ColumnElement[bool]) -> dict[str, Lo
     return {sha256: Looks(count, last) for sha256, count, last in connection.execute(query)}
 
 
-def unlabelled(connection: Connection, product: str, limit: int) -> list[tuple[str, str]]:
-    """(SHA-256, media type) of the product's images without a label that counts, ordered by hash."""
+def unlabelled(connection: Connection, product: str, limit: int, start: str = "") -> list[tuple[str, str]]:
+    """(SHA-256, media type) of the product's images without a label that counts, ordered by hash, from `start` on."""
     of_image = (labels.c.product == images.c.product, labels.c.image_sha256 == images.c.sha256)
     # Few labels are withdrawn: for all other images one look into the index tells.
     waits = or_(
@@ -107,7 +107,7 @@ def unlabelled(connection: Connection, product: str, limit: int) -> list[tuple[s
     )
     query = (
         select(images.c.sha256, images.c.media_type)
-        .where(images.c.product == product, waits)
+        .where(images.c.product == product, images.c.sha256 >= start, waits)
         .order_by(images.c.sha256)
         .limit(limit)
     )

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +18,11 @@ class Table:
     guessed_encoding: bool
 
 
-def read_table(path: Path) -> Table:
-    """Read the file; empty rows are left out. Raises BrokenListing."""
+def read_table(path: Path, needed: Sequence[str] = ("path", "label")) -> Table:
+    """Read the file; empty rows are left out. needed: the columns that a reader can't do without, for its message.
+
+    Raises BrokenListing.
+    """
     text, guessed = _decode(path)
     if "\0" in text:
         raise BrokenListing(path, None, "holds zero bytes, so it is not text", "save it as CSV in UTF-8")
@@ -37,7 +41,8 @@ def read_table(path: Path) -> Table:
     except csv.Error as error:
         raise BrokenListing(path, line, f"is not a valid table ({error})", "close or double the quotes") from error
     if not rows:
-        raise BrokenListing(path, None, "is empty", "write a header line with at least path and label")
+        listed = f"{', '.join(needed[:-1])} and {needed[-1]}"
+        raise BrokenListing(path, None, "is empty", f"write a header line with at least {listed}")
     return Table(rows[0][1], tuple(rows[1:]), guessed)
 
 

@@ -22,7 +22,7 @@ from service.agreement_text import (
 )
 from service.agreement_votes import Judged
 from service.commands.data import PROBLEMS_SHOWN, read_columns
-from service.report_file import check_place, write_whole
+from service.report_file import check_places, write_whole
 from service.settings import load_settings
 from service.terminal import REPORT_WIDTH, emit, note, say, table, tell
 from service.wiring import open_stores
@@ -89,8 +89,8 @@ def agreement(
     if product is not None and (ok or undecided or columns):
         raise typer.BadParameter("the label book says which classes are good", param_hint="--ok / --undecided / --map")
     reports = [(path, write) for path, write in ((html, as_html), (csv_out, as_csv)) if path is not None]
-    for path, _ in reports:
-        check_place(path)
+    read = [path for path in (file, Path(reference) if reference else None) if path is not None]
+    check_places([path for path, _ in reports], read)
     judged = _judged(product, file, reference, _names(ok), _names(undecided), columns or [], _names(order))
     result = summary(studied(judged, weights))
     for path, write in reports:

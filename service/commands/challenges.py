@@ -15,7 +15,7 @@ from labeling.formats import FORMATS, Listing, Problem, detect
 from models.preprocess import UnreadableImage, sniff
 from service.commands.data import PROBLEMS_SHOWN, read_columns
 from service.line_client import PostedView, open_client, post_part
-from service.report_file import check_place, write_whole
+from service.report_file import check_places, write_whole
 from service.settings import load_settings
 from service.study import Look, figures, judgements, send_rounds
 from service.study_items import KnownItem, NothingKnown, known_items
@@ -161,7 +161,7 @@ def run_study(
     if out is not None:
         if out.suffix.lower() not in WRITERS:
             raise typer.BadParameter(f"{out}: name a file ending in {', '.join(WRITERS)}", param_hint="--out")
-        check_place(out)
+        check_places([out], [path, path / "labels.csv"])
     listing = FORMATS[detect(path)](path, read_columns(columns_of or []))
     good = [part.strip() for part in ok.split(",") if part.strip()]
     with progress("reading images") as report:

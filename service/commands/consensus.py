@@ -17,7 +17,7 @@ from service.commands.data import PROBLEMS_SHOWN, read_columns
 from service.consensus_page import as_html
 from service.consensus_report import Settled, as_csv, summary, unclear
 from service.consensus_text import HEADS, cautions, item_rows, quiet, rows
-from service.report_file import check_place, write_whole
+from service.report_file import check_places, write_whole
 from service.settings import load_settings
 from service.terminal import REPORT_WIDTH, emit, note, progress, say, table, tell
 from service.wiring import now, open_stores
@@ -78,8 +78,7 @@ def consensus(
     if product is not None and (ok or columns):
         raise typer.BadParameter("the label book knows the classes", param_hint="--ok / --map")
     reports = [(path, write) for path, write in ((html, as_html), (csv_out, as_csv)) if path is not None]
-    for path, _ in reports:
-        check_place(path)
+    check_places([path for path, _ in reports], [] if file is None else [file])
     more: dict[str, Any] = {}
     if product is not None:
         settled, more = _of_product(product, method, mix, with_model)

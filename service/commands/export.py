@@ -31,6 +31,14 @@ class FolderTaken(FileExistsError):
         self.remedy = "name a folder that is not there yet"
 
 
+class FolderNotWritten(OSError):
+    """The folder can't be made or filled."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        super().__init__(f"{path} can't be written: {error.strerror or error}")
+        self.remedy = "name a folder where you may write and the disk has room; nothing was left half-written"
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     export = typer.Typer(help="Write what is stored as files.", no_args_is_help=True)
@@ -85,16 +93,26 @@ def export_labels(
 
 @contextmanager
 def _folder(out: Path) -> Iterator[Path]:
-    """A folder that becomes `out` when all is written, so that an interruption leaves nothing half-written."""
+    """A folder that becomes `out` when all is written, so that an interruption leaves nothing half-written.
+
+    Raises FolderTaken, FolderNotWritten.
+    """
     target = out.resolve()
-    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-        raise FolderTaken(out)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        if target.exists() and not (target.is_dir() and not any(target.iterdir())):
+            raise FolderTaken(out)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    except FolderTaken:
+        raise
+    except OSError as error:
+        raise FolderNotWritten(out, error) from error
     try:
         yield folder
         folder.chmod(0o755)
         folder.replace(target)
+    except OSError as error:
+        raise FolderNotWritten(out, error) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

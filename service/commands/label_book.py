@@ -91,6 +91,8 @@ def show_history(product: Product = None, json: Json = False) -> None:
     with open_stores(load_settings()) as stores, stores.database.read() as connection:
         name = _product(connection, product)
         history = labels.book_history(connection, name)
+    if not history:
+        raise UnknownProduct(name)
     found = history_json(history)
     if json:
         emit(found)

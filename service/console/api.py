@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse
 
 from labeling.adjudicating import NoReason, NothingToTakeBack
 from labeling.label_book import UnknownProduct, UnknownVersion, WrongLabelBook
-from labeling.submitting import Contradiction, NotYourLabel, UnknownClass, UnknownImage, UnknownLabel
+from labeling.submitting import Contradiction, IdTaken, NotYourLabel, UnknownClass, UnknownImage, UnknownLabel
 from models.preprocess import UnreadableImage
 from service.console import book_routes, dispute_routes, label_routes
 from service.console.dispute_routes import NotSettled
@@ -51,6 +51,7 @@ STATUS: dict[type[Exception], int] = {
     AddressUnknown: 404,
     ContentMissing: 404,
     BookChanged: 409,
+    IdTaken: 409,
     NothingToTakeBack: 409,
     UnreadableImage: 415,
     UnknownClass: 422,

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from labeling.book_changes import change
 from labeling.label_book import UnknownProduct, book_of
 from service.book_files import ClassEntry
-from service.console.fields import Name, Open, Text
+from service.console.fields import Name, Open, Sought, Text
 from service.label_json import book_json, change_json, history_json
 from service.wiring import now
 from storage import labels
@@ -22,7 +22,7 @@ class BookBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     product: Name
-    made_from: Annotated[int, Field(ge=0)]
+    made_from: Annotated[int, Field(ge=0, le=2**31 - 1)]
     """The version that the change was made from; 0 for a first one."""
     author: Name
     note: Text = ""
@@ -40,7 +40,7 @@ def get_products(stores: Open) -> list[dict[str, Any]]:
 
 @router.get("/label-book")
 def get_label_book(
-    stores: Open, product: str, version: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None
+    stores: Open, product: Sought, version: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None
 ) -> dict[str, Any]:
     """The product's classes, in the newest version of its label book or in a former one."""
     with stores.database.read() as connection:
@@ -48,7 +48,7 @@ def get_label_book(
 
 
 @router.get("/label-book/history")
-def get_history(stores: Open, product: str) -> list[dict[str, Any]]:
+def get_history(stores: Open, product: Sought) -> list[dict[str, Any]]:
     """Every version, newest first, and what it changed."""
     with stores.database.read() as connection:
         history = labels.book_history(connection, product)

@@ -4,11 +4,11 @@ from collections import defaultdict
 from typing import Any
 
 from fastapi import APIRouter, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict
 
 from labeling.adjudicating import Decision, adjudicate
 from labeling.label_book import book_of
-from service.console.fields import Id, Limit, Name, Offset, Open, Ranked, Sha256, Text
+from service.console.fields import Id, Limit, Name, Offset, Open, Ranked, Sha256, Sought, Text, Time
 from service.console.preview import full_url
 from service.label_json import adjudication_json, label_json
 from service.wiring import now
@@ -37,12 +37,12 @@ class AdjudicationBody(BaseModel):
     class_name: Name | None
     reason: Text
     adjudicator: Name
-    decided_at: AwareDatetime | None = None
+    decided_at: Time | None = None
 
 
 @router.post("/adjudications", status_code=201)
 def post_adjudication(stores: Open, body: AdjudicationBody, response: Response) -> dict[str, Any]:
-    """Store one decision once: 201 when it is new, 200 when its id was stored before."""
+    """Store one decision once: 201 when it is new, 200 when it was stored before; 409 for another under its id."""
     with stores.database.write() as connection:
         stored = adjudicate(connection, Decision(**body.model_dump()), now())
     response.status_code = 201 if stored else 200
@@ -51,7 +51,7 @@ def post_adjudication(stores: Open, body: AdjudicationBody, response: Response) 
 
 @router.get("/disagreements")
 def get_disagreements(
-    stores: Open, rankings: Ranked, product: str, adjudicated: bool = False, offset: Offset = 0, limit: Limit = 50
+    stores: Open, rankings: Ranked, product: Sought, adjudicated: bool = False, offset: Offset = 0, limit: Limit = 50
 ) -> dict[str, Any]:
     """Images whose labels name different classes, the least certain first; without those that a lead has decided."""
     ranking = rankings.of(product)
@@ -95,7 +95,7 @@ def get_disagreements(
 
 
 @router.get("/consensus")
-def get_consensus(stores: Open, product: str, offset: Offset = 0, limit: Limit = 100) -> dict[str, Any]:
+def get_consensus(stores: Open, product: Sought, offset: Offset = 0, limit: Limit = 100) -> dict[str, Any]:
     """The newest settling of a product, a page at a time, in the order of the images' hashes."""
     with stores.database.read() as connection:
         book_of(connection, product)

@@ -2,13 +2,13 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Query, Response
 from fastapi.responses import JSONResponse
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from labeling.label_book import book_of
 from labeling.submitting import Judgement, submit, take_back
-from service.console.fields import Id, Limit, Name, Offset, Open, Ranked, Sha256, Text
+from service.console.fields import Id, Limit, Name, Offset, Open, Ranked, Sha256, Sought, Text, Time
 from service.console.preview import full_url
 from service.console.tasks import worklist
 from service.label_json import withdrawal_json
@@ -39,7 +39,7 @@ class LabelBody(BaseModel):
     comment: Text = ""
     seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     region: tuple[Place, Place, Length, Length] | None = None
-    judged_at: AwareDatetime | None = None
+    judged_at: Time | None = None
     shift: Annotated[Text, Field(max_length=120)] = ""
 
 
@@ -56,7 +56,7 @@ class WithdrawBody(BaseModel):
 def get_tasks(
     stores: Open,
     rankings: Ranked,
-    product: str,
+    product: Sought,
     inspector: Annotated[Name, Query()],
     n: Annotated[int, Query(ge=1, le=200)] = 8,
 ) -> JSONResponse:
@@ -72,7 +72,7 @@ def get_tasks(
 
 @router.post("/labels", status_code=201)
 def post_label(stores: Open, body: LabelBody, response: Response) -> dict[str, Any]:
-    """Store one judgement once: 201 when it is new, 200 when its id was stored before."""
+    """Store one judgement once: 201 when it is new, 200 when it was stored before; 409 for another under its id."""
     judgement = Judgement(**body.model_dump())
     with stores.database.write() as connection:
         stored = submit(connection, judgement, SOURCE, now())
@@ -81,9 +81,7 @@ def post_label(stores: Open, body: LabelBody, response: Response) -> dict[str, A
 
 
 @router.post("/labels/{label_id}/withdraw", status_code=201)
-def withdraw_label(
-    stores: Open, label_id: Annotated[str, Path(max_length=64)], body: WithdrawBody, response: Response
-) -> dict[str, Any]:
+def withdraw_label(stores: Open, label_id: Sought, body: WithdrawBody, response: Response) -> dict[str, Any]:
     """Take back a judgement made by mistake, so that it no longer counts: 201 now, 200 when it was before."""
     with stores.database.write() as connection:
         withdrawn = take_back(connection, label_id, body.inspector, body.reason, now())
@@ -92,7 +90,7 @@ def withdraw_label(
 
 
 @router.get("/withdrawals")
-def get_withdrawals(stores: Open, product: str, offset: Offset = 0, limit: Limit = 100) -> dict[str, Any]:
+def get_withdrawals(stores: Open, product: Sought, offset: Offset = 0, limit: Limit = 100) -> dict[str, Any]:
     """The labels of a product that no longer count, newest withdrawal first."""
     with stores.database.read() as connection:
         book_of(connection, product)

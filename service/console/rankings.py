@@ -106,8 +106,6 @@ class Rankings:
             judged = labels.of_product(connection, product)
             said = opinions.newest(connection, product)
         votes, images, inspectors = to_votes(judged, book)
-        looked_at = [(label.judged_at or label.stored_at).timestamp() for label in judged]
-        votes = replace(votes, time=np.array(looked_at, dtype=np.float64))
         classes = tuple(entry.name for entry in book.classes)
         consensus = (
             consensus_of(votes, images, classes, expected_shares(book), opinions=said)

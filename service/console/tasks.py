@@ -1,10 +1,12 @@
 """Which images an inspector is shown next; blind: nothing here says what anybody or any model thinks of them."""
 
 import hashlib
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import islice
+from functools import partial
+from itertools import chain, count, islice
 
 from labeling.book_changes import JUDGE_AGAIN
 from labeling.label_book import book_of
@@ -17,6 +19,8 @@ from storage.records import Adjudication, Task
 
 COUNT_LIMIT = 1000
 """Unlabelled images are counted up to here; a line makes more in a day than anybody labels."""
+FRESH_NEAR = 8
+"""Unlabelled images looked up after each point where there are more than COUNT_LIMIT; others may hold the first."""
 SECOND_LOOK_AFTER = timedelta(hours=4)
 """An inspector is asked about the same image again only when the first look is forgotten."""
 LOOKS = 2
@@ -70,50 +74,85 @@ def worklist(database: Database, rankings: Rankings, product: str, inspector: st
         # Two inspectors who ask at the same moment: the second one sees what the first one got.
         labels.hold(connection, product)
         version = book_of(connection, product).version
-        imported = labels.unlabelled(connection, product, COUNT_LIMIT)
-        kept = inspections.unlabelled(connection, product, COUNT_LIMIT)
-        # Ordered by hash: imported and kept images mix, so the order gives nothing away.
-        fresh = dict(sorted({*imported, *kept})[:COUNT_LIMIT])
         looks = labels.looks_of(connection, product, inspector)
         decided = adjudications.holding(connection, product)
         held = task_store.held_by_others(connection, product, inspector, now)
         waiting = task_store.waiting(connection, product, inspector)
         judged = sum(found.count for found in looks.values())
-        main = _main(fresh, asked, looks, decided, held, version, now)
+        whose = f"{product}/{inspector}"
+        fresh, unlabelled = _fresh(connection, product, [_point(whose, judged + k) for k in range(n)])
+        more = list(_more(asked, looks, decided, fresh, version, now))
+        sources = [
+            (
+                sorted(sha256 for sha256 in fresh if (sha256 in held) is is_held),
+                [one for one in more if (one.image_sha256 in held) is is_held],
+            )
+            for is_held in (False, True)
+        ]
         again = iter({task.image_sha256: _again(task) for task in waiting}.values())
         checks = {
             "golden": lambda: _golden(decided, looks, version, now),
             "self_repeat": lambda: _repeats(looks, decided, version, now),
         }
-        mixed = _mixed(main, again, checks, f"{product}/{inspector}", judged)
+        mixed = _mixed(partial(_main, sources, version), again, checks, whose, judged)
         chosen = list(islice(_known(connection, product, fresh, mixed, n), n))
         rows = [_row(one, product, inspector, looks, now) for one, _ in chosen]
         task_store.ask(connection, rows, now + HELD_FOR)
-    return Worklist(tuple(Shown(one.image_sha256, kind) for one, kind in chosen), len(fresh), judged)
+    return Worklist(tuple(Shown(one.image_sha256, kind) for one, kind in chosen), unlabelled, judged)
 
 
-def _main(
-    fresh: Mapping[str, str],
+def _fresh(connection: Connection, product: str, points: Sequence[str]) -> tuple[dict[str, str], int]:
+    """Images that nobody has judged, with their media types, and how many there are, counted up to COUNT_LIMIT.
+
+    All of them, or, of more than COUNT_LIMIT, those next to the points: the first ones by hash would look alike, and
+    what is shown for another reason would stand out.
+    """
+
+    def from_point(start: str, limit: int) -> dict[str, str]:
+        imported = labels.unlabelled(connection, product, limit, start)
+        return dict([*imported, *inspections.unlabelled(connection, product, limit, start)])
+
+    found = from_point("", COUNT_LIMIT)
+    if len(found) < COUNT_LIMIT:
+        return found, len(found)
+    near = {sha256: kind for point in points for sha256, kind in from_point(point, FRESH_NEAR).items()}
+    # Behind the last image the ring goes on with the first ones.
+    return near or dict(sorted(found.items())[:FRESH_NEAR]), COUNT_LIMIT
+
+
+def _more(
     asked: Sequence[str],
     looks: Mapping[str, Looks],
     decided: Mapping[str, Adjudication],
-    held: set[str],
+    fresh: Mapping[str, str],
     version: int,
     now: datetime,
 ) -> Iterator[_Wanted]:
-    """What nobody has judged, then what the queue wants from this inspector.
+    """What the queue wants from this inspector."""
+    for sha256 in asked:
+        if sha256 in decided or sha256 in fresh:
+            continue
+        if sha256 not in looks:
+            yield _Wanted(sha256, "second_opinion", version)
+        elif _is_forgotten(looks[sha256], now):
+            yield _Wanted(sha256, "self_repeat", version)
 
-    What somebody else is being asked about comes last.
+
+def _main(
+    sources: Sequence[tuple[Sequence[str], Sequence[_Wanted]]], version: int, point: str, done: set[str]
+) -> _Wanted | None:
+    """The next one of what nobody has judged, then of what the queue wants; None where all is done.
+
+    sources: both, the first ones ordered by hash; first what is free, then what somebody else is being asked about.
     """
-    for is_held in (False, True):
-        yield from (_Wanted(sha256, "first", version) for sha256 in fresh if (sha256 in held) is is_held)
-        for sha256 in asked:
-            if (sha256 in held) is not is_held or sha256 in decided or sha256 in fresh:
-                continue
-            if sha256 not in looks:
-                yield _Wanted(sha256, "second_opinion", version)
-            elif _is_forgotten(looks[sha256], now):
-                yield _Wanted(sha256, "self_repeat", version)
+    for first, more in sources:
+        at = bisect_left(first, point)
+        for sha256 in chain(islice(first, at, None), islice(first, at)):
+            if sha256 not in done:
+                return _Wanted(sha256, "first", version)
+        if (one := next((one for one in more if one.image_sha256 not in done), None)) is not None:
+            return one
+    return None
 
 
 def _is_forgotten(seen: Looks, now: datetime) -> bool:
@@ -141,7 +180,7 @@ def _again(task: Task) -> _Wanted:
 
 
 def _mixed(
-    main: Iterator[_Wanted],
+    main: Callable[[str, set[str]], _Wanted | None],
     again: Iterator[_Wanted],
     checks: Mapping[str, Callable[[], Iterator[_Wanted]]],
     whose: str,
@@ -149,38 +188,41 @@ def _mixed(
 ) -> Iterator[_Wanted]:
     """The streams as one, each image once; it ends with the work, so that checks are a share of the work.
 
-    What the k-th judgement of an inspector is about depends on k alone: a page that asks anew gets the same order.
+    What the k-th judgement of an inspector is about depends on k alone: a page that asks anew gets the same order. New
+    images and checks alike are the next ones after a point on the ring of hashes, so that no hash tells one from the
+    other, and the choice stays the same when others are judged meanwhile.
     """
     done: set[str] = set()
-    upcoming, upcoming_again = next(main, None), next(again, None)
-    place = judged
-    while upcoming is not None or upcoming_again is not None:
+    upcoming_again = next(again, None)
+    for place in count(judged):
+        point = _point(whose, place)
+        upcoming = main(point, done)
+        if upcoming is None and upcoming_again is None:
+            return
         chance = _chance(whose, place)
-        place += 1
-        check = _check(checks, done, chance, f"{whose}/{place}")
-        if check is not None:
-            one = check
-        elif upcoming_again is not None and (upcoming is None or chance >= 1 - JUDGE_AGAIN_SHARE):
+        one = _check(checks, done, chance, point)
+        if one is None and upcoming_again is not None and (upcoming is None or chance >= 1 - JUDGE_AGAIN_SHARE):
             one, upcoming_again = upcoming_again, next(again, None)
-        else:
-            assert upcoming is not None, "one of the two is there while the loop runs"
-            one, upcoming = upcoming, next(main, None)
-        if one.image_sha256 not in done:
+        one = one or upcoming
+        if one is not None and one.image_sha256 not in done:
             done.add(one.image_sha256)
             yield one
 
 
 def _check(
-    checks: Mapping[str, Callable[[], Iterator[_Wanted]]], done: set[str], chance: float, place: str
+    checks: Mapping[str, Callable[[], Iterator[_Wanted]]], done: set[str], chance: float, point: str
 ) -> _Wanted | None:
-    """An image for a check where it is time for one."""
+    """An image for a check where it is time for one: the next one after the point on the ring of hashes."""
     if chance >= GOLDEN_SHARE + SELF_REPEAT_SHARE:
         return None
     kind = "golden" if chance < GOLDEN_SHARE else "self_repeat"
-    # The next one after a point on the ring of hashes: it stays the same when others are judged meanwhile.
-    point = hashlib.sha256(place.encode()).hexdigest()
     open_ones = (one for one in checks[kind]() if one.image_sha256 not in done)
     return min(open_ones, key=lambda one: (one.image_sha256 < point, one.image_sha256), default=None)
+
+
+def _point(whose: str, place: int) -> str:
+    """A point on the ring of hashes for the judgement of this number."""
+    return hashlib.sha256(f"{whose}/{place + 1}".encode()).hexdigest()
 
 
 def _chance(*parts: object) -> float:

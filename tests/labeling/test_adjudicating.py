@@ -1,11 +1,12 @@
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from labeling.adjudicating import Decision, NoReason, NothingToTakeBack, adjudicate
 from labeling.label_book import UnknownProduct
-from labeling.submitting import UnknownClass, UnknownImage
+from labeling.submitting import IdTaken, UnknownClass, UnknownImage
 from storage import adjudications, inspections, labels, pictures
 from storage.database import Connection, Database
 from tests.storage.samples import NOW, PRODUCT, book, hash_of, image, inspection, later, view
@@ -23,10 +24,31 @@ def connection(database: Database) -> Iterator[Connection]:
 
 def test_a_decision_is_stored_once_with_its_reason(connection: Connection) -> None:
     assert adjudicate(connection, DECISION, NOW)
-    assert not adjudicate(connection, replace(DECISION, class_name="dent"), later(1)), "the page sent it again"
+    assert not adjudicate(connection, replace(DECISION, reason=f"{DECISION.reason} "), later(1)), "sent again"
     (stored,) = adjudications.holding(connection, PRODUCT).values()
     assert (stored.class_name, stored.reason, stored.adjudicator) == ("scratch", DECISION.reason, "lea")
     assert (stored.book_version, stored.decided_at, stored.stored_at) == (1, NOW, NOW)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"class_name": "dent"},
+        {"reason": "measured anew"},
+        {"adjudicator": "mo"},
+        {"image_sha256": hash_of("2.png")},
+        {"product": "lid"},
+        {"decided_at": later(1)},
+    ],
+)
+def test_another_decision_under_a_taken_id_is_refused(connection: Connection, other: dict[str, Any]) -> None:
+    labels.add_book(connection, book(product="lid"))
+    pictures.store(connection, [image("2.png"), image("1.png", product="lid")])
+    adjudicate(connection, DECISION, NOW)
+    with pytest.raises(IdTaken, match="'d1'") as refused:
+        adjudicate(connection, replace(DECISION, **other), later(1))
+    assert refused.value.remedy
+    assert len(adjudications.history(connection, PRODUCT)) == 1
 
 
 def test_the_newest_decision_holds_until_it_is_taken_back(connection: Connection) -> None:

@@ -2,12 +2,14 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from labeling.formats import INSPECTOR
 from labeling.submitting import (
     Contradiction,
+    IdTaken,
     Judgement,
     NotYourLabel,
     UnknownClass,
@@ -39,6 +41,41 @@ def test_a_judgement_becomes_a_label_once(connection: Connection) -> None:
     assert (stored.class_name, stored.inspector, stored.unsure, stored.comment) == ("scratch", "mira", True, "faint")
     assert (stored.occasion, stored.book_version, stored.source) == (0, 1, "console")
     assert (stored.judged_at, stored.stored_at) == (NOW, NOW)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"class_name": "dent"},
+        {"also": ("dent",)},
+        {"inspector": "olaf"},
+        {"unsure": False},
+        {"comment": "deep"},
+        {"seconds": 3.6},
+        {"severity": 1},
+        {"region": (1.0, 2.0, 3.0, 4.0)},
+        {"shift": "late"},
+        {"judged_at": later(1)},
+        {"product": "lid"},
+    ],
+)
+def test_another_judgement_under_a_taken_id_is_refused(connection: Connection, other: dict[str, Any]) -> None:
+    labels.add_book(connection, book(product="lid"))
+    pictures.store(connection, [image("1.png", product="lid")])
+    submit(connection, JUDGEMENT, "console", NOW)
+    with pytest.raises(IdTaken, match="'j1'") as refused:
+        submit(connection, replace(JUDGEMENT, **other), "console", later(5))
+    assert refused.value.remedy
+    assert len(labels.ids(connection, PRODUCT) | labels.ids(connection, "lid")) == 1
+
+
+def test_all_of_a_judgement_sent_again_is_the_same(connection: Connection) -> None:
+    full = replace(
+        JUDGEMENT, also=("dent",), severity=2, region=(1.5, 2.0, 30.25, 4.0), judged_at=later(-1), shift="late"
+    )
+    assert submit(connection, full, "console", NOW)
+    assert not submit(connection, full, "console", later(5))
+    assert not submit(connection, replace(full, class_name="dent", also=("scratch",)), "console", later(5)), "as a set"
 
 
 def test_another_look_by_the_same_inspector_is_another_occasion(connection: Connection) -> None:

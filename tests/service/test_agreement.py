@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -244,6 +245,13 @@ def test_page_is_whole_and_names_every_inspector() -> None:
         (["--csv", "looks.csv", "--undecided", "dent"], WrongVotes),
         (["--csv", "looks.csv", "--html", "nowhere/page.html"], WrongReportFile),
         (["--csv", "looks.csv", "--csv-out", "."], WrongReportFile),
+        (["--csv", "looks.csv", "--html", "looks.csv"], WrongReportFile),
+        (["--csv", "looks.csv", "--csv-out", "link.csv"], WrongReportFile),
+        (["--csv", "looks.csv", "--reference", "others.csv", "--csv-out", "./others.csv"], WrongReportFile),
+        (["--csv", "looks.csv", "--html", "page.html", "--csv-out", "./page.html"], WrongReportFile),
+        (["--csv", "nothing.csv"], BrokenListing),
+        (["--csv", "twice.csv"], BrokenListing),
+        (["--csv", "looks.csv", "--reference", "known twice.csv"], BrokenListing),
         (["--product", "none"], WrongStudy),
         (["plan", "--kappa", "0.9", "0.8"], WrongPlan),
     ],
@@ -255,9 +263,15 @@ def test_what_can_not_be_studied_is_refused_with_a_remedy(arguments: list[str], 
     Path("others.csv").write_text("item,reference\nx,ok\n")
     Path("torn.csv").write_text("item,inspector,label,gold\n1,a,ok,ok\n1,b,ok,dent\n")
     Path("empty.csv").write_text("item,inspector,label\n")
+    Path("nothing.csv").write_text("")
+    Path("twice.csv").write_text("item,inspector,label,Label\n1,a,ok,dent\n")
+    Path("known twice.csv").write_text("item,gold,gold\n1,ok,dent\n")
+    Path("link.csv").symlink_to("looks.csv")
+    before = Path("looks.csv").read_bytes()
     refused = run(*arguments)
     assert refused.exit_code == 1
     assert isinstance(refused.exception, error)
+    assert Path("looks.csv").read_bytes() == before
     assert getattr(refused.exception, "remedy", "")
     assert not Path("page.html").exists()
 
@@ -325,6 +339,14 @@ def test_stored_labels_without_adjudications_are_held_against_the_others(stores:
     assert hits(found("--product", "housing", "--reference", "known.csv")["all_right"]) == (3, 4)
 
 
+def test_adjudications_of_images_that_no_inspector_judged_are_no_reference(stores: Stores) -> None:
+    stock(stores, {8: "ok", 9: "dent"})
+    study = found("--product", "housing")
+    assert (study["reference"], study["reference_from"]) == ("others", "")
+    assert "any of the 2 adjudicated images" in study["left_out"][-1]["what"]
+    assert isinstance(run("--product", "housing", "--reference", "adjudicated").exception, WrongStudy)
+
+
 def test_plan_says_how_many_parts_and_what_the_customary_study_can_tell() -> None:
     read: dict[str, Any] = json.loads(run("plan", "--json").stdout)
     assert read["aims"]["miss"]["defective_parts"] == 72
@@ -346,3 +368,16 @@ def test_every_key_is_documented() -> None:
     for keys in (study, inspector, pair, study["together"], inspector["within"], inspector["miss"], study["wrong"][0],
                  plan, plan["aims"], plan["told_by"][0]):  # fmt: skip
         assert set(keys) <= documented
+
+
+def test_an_empty_table_is_told_what_a_study_needs() -> None:
+    Path("nothing.csv").write_text("")
+    assert getattr(run("--csv", "nothing.csv").exception, "remedy", "").endswith("item, inspector and label")
+
+
+def test_a_plan_for_thousands_of_parts_is_made_at_once() -> None:
+    started = time.monotonic()
+    planned = run("plan", "--allowed", "5000", "--miss", "0.999", "--json")
+    assert planned.exit_code == 0, planned.output
+    assert json.loads(planned.stdout)["parts"] == 10022
+    assert time.monotonic() - started < 10

@@ -14,6 +14,7 @@ from labeling.disagreement.causes import KINDS
 from service.cli import app
 from service.commands.consensus import WrongMix, read_mix
 from service.consensus_report import VERDICTS
+from service.report_file import WrongReportFile
 from service.settings import load_settings
 from service.wiring import open_stores
 from storage import labels, pictures
@@ -159,3 +160,19 @@ def test_what_people_read_fits_into_80_columns_wherever_it_goes(looks: Path) -> 
     outcome = run("--csv", looks)
     assert outcome.exit_code == 0, outcome.output
     assert max(map(len, outcome.output.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    "reports", [["--html", "looks.csv"], ["--csv-out", "looks.csv"], ["--html", "a", "--csv-out", "a"]]
+)
+def test_no_report_takes_the_place_of_the_table_or_of_another(
+    looks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reports: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("looks.csv").write_bytes(looks.read_bytes())
+    outcome = run("--csv", tmp_path / "looks.csv", *reports)
+    assert outcome.exit_code == 1
+    assert isinstance(outcome.exception, WrongReportFile)
+    assert "name" in outcome.exception.remedy
+    assert Path("looks.csv").read_bytes() == looks.read_bytes()
+    assert not Path("a").exists()

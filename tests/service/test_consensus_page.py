@@ -75,3 +75,8 @@ def test_names_are_text_and_figures_are_drawn(pages: dict[str, dict[str, Any]]) 
         assert text.count("<svg") >= 1
     assert as_html(pages["drift"]).count("<polyline") == 4
     assert "Where inspectors see the border" in as_html(pages["book"])
+
+
+def test_a_chart_that_never_left_the_ground_is_drawn(pages: dict[str, dict[str, Any]]) -> None:
+    flat = [{**one, "chart": [0.0] * len(one["chart"]), "limit": 0.0} for one in pages["drift"]["drift"]]
+    assert as_html({**pages["drift"], "drift": flat}).count("<polyline") == 4

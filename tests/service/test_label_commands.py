@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from labeling.label_book import UnknownProduct, UnknownVersion, WrongLabelBook
 from service.cli import app
-from service.commands.export import FolderTaken
+from service.commands.export import FolderNotWritten, FolderTaken, _folder
 from service.commands.label_book import ImageNotClear, WhichProduct
 from service.settings import PREFIX, Settings, load_settings
 from service.wiring import Stores, open_stores
@@ -114,6 +114,7 @@ def test_limit_samples_come_and_go(parts: Path) -> None:
 def test_what_there_is_not_is_refused(stores: Stores) -> None:
     assert "import" in refused(WhichProduct, "book", "show")
     assert "'lid'" in refused(UnknownProduct, "book", "show", "--product", "lid")
+    assert "'lid'" in refused(UnknownProduct, "book", "history", "--product", "lid")
     assert "'lid'" in refused(UnknownProduct, "book", "export", "--product", "lid")
     assert "'lid'" in refused(UnknownProduct, "export", "labels", "out", "--product", "lid")
     assert "gone.yaml" in refused(WrongYaml, "book", "import", "gone.yaml")
@@ -150,6 +151,25 @@ def test_an_export_overwrites_nothing_and_leaves_nothing_half_written(parts: Pat
     assert loupe("export", "labels", "empty", "--product", PRODUCT).exit_code == 0
     assert sorted(path.name for path in (tmp_path / "empty").iterdir()) == ["label-book.yaml", "labels.csv"]
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("place", ["/proc/labels", "file/labels"])
+def test_an_export_that_can_not_be_written_is_refused(parts: Path, tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").touch()
+    assert place in refused(FolderNotWritten, "export", "labels", place, "--product", PRODUCT)
+
+
+def test_an_export_to_a_full_disk_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    def fill() -> None:
+        with _folder(tmp_path / "out") as folder:
+            (folder / "labels.csv").write_text("path,label\n")
+            # Linux's disk that is always full.
+            Path("/dev/full").write_text("x")
+
+    with pytest.raises(FolderNotWritten, match="No space left") as found:
+        fill()
+    assert found.value.remedy
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_raw_pixels_of_a_camera_are_written_as_png(stores: Stores) -> None:

@@ -90,6 +90,8 @@ def test_only_kept_images_of_production_wait_for_a_label(connection: Connection)
     twice = view("again", image_sha256=hash_of("kept"))
     inspections.store(connection, [inspection("again", views=(twice,))])
     assert inspections.unlabelled(connection, PRODUCT, 9) == [(hash_of("kept"), "image/jpeg")]
+    assert inspections.unlabelled(connection, PRODUCT, 9, hash_of("kept")) == [(hash_of("kept"), "image/jpeg")]
+    assert inspections.unlabelled(connection, PRODUCT, 9, "g") == []
     assert inspections.kept_media_type(connection, hash_of("kept")) == "image/jpeg"
     assert inspections.kept_media_type(connection, hash_of("dropped")) is None
 

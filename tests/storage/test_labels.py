@@ -44,6 +44,8 @@ def test_an_image_whose_labels_are_all_withdrawn_waits_for_one_again(connection:
         (hash_of(name), "image/png") for name in ("1.png", "2.png")
     )
     assert labels.unlabelled(connection, PRODUCT, 1) == labels.unlabelled(connection, PRODUCT, 9)[:1]
+    (_, last) = labels.unlabelled(connection, PRODUCT, 9)
+    assert labels.unlabelled(connection, PRODUCT, 9, last[0]) == [last], "from a hash on"
 
 
 def test_looks_say_how_often_and_when_last(connection: Connection) -> None:

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 from nicegui import ui
 from starlette.concurrency import run_in_threadpool
 
+from service.console.fields import Sought
 from service.console.frame import DISPOSITIONS, anchor, card, cell, facts, framed, hint, mark, row, said, table, tag
 from service.console.preview import full_url, thumbnail_url
 from service.console.words import age, moment, percent
@@ -47,7 +48,7 @@ def register(stores: Stores) -> None:
     """Make the pages known."""
 
     @ui.page("/inspections")
-    async def list_page(station: str = "", disposition: str = "", n: int = SHOWN) -> None:
+    async def list_page(station: Sought = "", disposition: Sought = "", n: int = SHOWN) -> None:
         chosen, count = Filter(station, disposition), max(1, min(n, MOST))
         found = await run_in_threadpool(read_list, stores, chosen, count, now())
         with framed("/inspections", "Inspections"):
@@ -55,7 +56,7 @@ def register(stores: Stores) -> None:
             _list(chosen, found, count)
 
     @ui.page("/inspections/{result_id}")
-    async def one_page(result_id: str) -> None:
+    async def one_page(result_id: Sought) -> None:
         found, later = await run_in_threadpool(read_one, stores, result_id)
         with framed("/inspections", "Inspection"):
             if found is None:

@@ -6,6 +6,7 @@ from scipy.stats import binom
 
 from labeling.agreement import cohen_kappa, share
 from labeling.agreement.planning import (
+    MOST_FOR_KAPPA,
     WrongPlan,
     binomial,
     expected_width,
@@ -69,3 +70,9 @@ def test_what_no_study_can_show_is_refused() -> None:
         parts_for_kappa(0.9, 0.8)
     with pytest.raises(WrongPlan, match="more than 1000 parts"):
         parts_for_kappa(0.75, 0.76)
+
+
+@pytest.mark.parametrize(("least", "true", "defective"), [(0.75, 0.79, 0.5), (0.75, 0.78, 0.2), (0.75, 0.75, 0.5)])
+def test_the_power_of_very_many_parts_goes_on_from_the_exact_sum(least: float, true: float, defective: float) -> None:
+    exact = power_of_kappa(MOST_FOR_KAPPA, least, true, defective)
+    assert power_of_kappa(MOST_FOR_KAPPA + 1, least, true, defective) == pytest.approx(exact, abs=0.03)

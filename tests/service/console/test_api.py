@@ -125,6 +125,31 @@ def test_products_and_label_book(client: TestClient, stores: Stores) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/api/tasks?product=a%00b&inspector=mira",
+        "/api/tasks?product=cap&inspector=mi%00ra",
+        "/api/label-book?product=%00",
+        "/api/label-book/history?product=%00",
+        "/api/withdrawals?product=%00",
+        "/api/withdrawals?product=cap&offset=100000000000000000000",
+        "/api/disagreements?product=cap%00",
+        "/api/disagreements?product=cap&offset=9223372036854775808",
+        "/api/consensus?product=cap%00",
+        "/api/consensus?product=cap&offset=9223372036854775807",
+    ],
+)
+def test_what_no_database_can_look_up_is_refused(client: TestClient, address: str) -> None:
+    response = client.get(address)
+    assert response.status_code == 422
+    assert set(response.json()) == {"what", "remedy"}
+
+
+def test_a_label_that_no_database_can_look_up_is_refused(client: TestClient) -> None:
+    assert client.post("/api/labels/a%00b/withdraw", json={"inspector": "mira"}).status_code == 422
+
+
 @pytest.mark.parametrize("address", ["/api/label-book?product=x", "/api/tasks?product=x&inspector=mira", "/api/x"])
 def test_what_does_not_exist_is_said_with_a_remedy(client: TestClient, address: str) -> None:
     response = client.get(address)
@@ -146,6 +171,21 @@ def test_label_is_stored_once_however_often_it_is_sent(
     assert (label.class_name, label.unsure, label.comment, label.seconds) == ("scratch", True, "near the gate", 2.5)
     assert (label.also, label.severity, label.shift) == (("dent",), 2, "late")
     assert (label.region, label.occasion, label.source, label.book_version) == ((1, 2, 30, 40), 0, "console", 1)
+
+
+def test_another_judgement_or_decision_under_a_taken_id_is_a_conflict(
+    client: TestClient, stores: Stores, parts: list[Picture]
+) -> None:
+    add_book(stores, AT)
+    add_images(stores, parts[:1], AT)
+    sent = body(parts[0].sha256)
+    decided = {**{name: sent[name] for name in ("id", "product", "image_sha256", "class_name")}}
+    decided |= {"reason": "deep", "adjudicator": "lea"}
+    for address, one in (("/api/labels", sent), ("/api/adjudications", decided)):
+        assert client.post(address, json=one).status_code == 201
+        refused = client.post(address, json={**one, "class_name": "dent"})
+        assert (refused.status_code, set(refused.json())) == (409, {"what", "remedy"})
+        assert client.post(address, json=one).status_code == 200
 
 
 def test_second_look_of_an_inspector_is_counted(client: TestClient, stores: Stores, parts: list[Picture]) -> None:
@@ -205,6 +245,13 @@ def test_label_of_a_kept_line_image_can_be_settled(client: TestClient, stores: S
         ({"comment": "a\0b"}, "comment"),
         ({"shift": "x" * 121}, "shift"),
         ({"judged_at": "2026-03-02T09:00:00"}, "judged_at"),
+        ({"judged_at": "0001-01-01T00:00:00+14:00"}, "judged_at: a time from 1970 to 2099"),
+        ({"judged_at": "9999-12-31T23:59:59-14:00"}, "judged_at: a time from 1970 to 2099"),
+        ({"inspector": "mi\0ra"}, "inspector: a name has no characters that nobody sees"),
+        ({"inspector": "mira\u200b"}, "inspector"),
+        ({"inspector": "\u202eraim"}, "inspector"),
+        ({"product": "li\nd"}, "product"),
+        ({"comment": "a\x1bb"}, "comment"),
         ({"model": "x"}, "model"),
     ],
 )

@@ -10,10 +10,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from scipy.stats import ks_2samp, kstest
 
 from service.console.rankings import Rankings
-from service.console.tasks import HELD_FOR, Worklist, worklist
+from service.console.tasks import COUNT_LIMIT, HELD_FOR, Worklist, worklist
 from storage import adjudications, labels, pictures
 from storage import tasks as task_store
 from storage.database import Database, ensure_schema, open_database
@@ -69,7 +71,8 @@ def test_two_inspectors_get_different_images_while_there_are_others(database: Da
     third = shown(worklist(database, rankings, PRODUCT, "jo", 3, AT))
     assert len(third) == 3, "what others hold comes last, it is never kept from anybody"
     after = shown(worklist(database, rankings, PRODUCT, "jo", 3, AT + HELD_FOR + timedelta(seconds=1)))
-    assert after == sorted(map(hash_of, (f"{n}.png" for n in range(6))))[:3]
+    alone = shown(worklist(database, rankings, PRODUCT, "jo", 6, AT + HELD_FOR + timedelta(seconds=1)))
+    assert after == alone[:3], "what was held has its place again"
 
 
 def test_inspectors_who_ask_at_the_same_moment_get_different_images(database: Database, rankings: Rankings) -> None:
@@ -83,6 +86,40 @@ def test_inspectors_who_ask_at_the_same_moment_get_different_images(database: Da
     with ThreadPoolExecutor(4) as pool:
         found = [sha256 for part in pool.map(ask, range(4)) for sha256 in part]
     assert len(set(found)) == 8
+
+
+@pytest.mark.parametrize("waiting", [300, COUNT_LIMIT + 500])
+def test_no_hash_tells_a_check_from_a_new_image(database: Database, rankings: Rankings, waiting: int) -> None:
+    """Neither where on the ring of hashes an image lies nor the step from the one before it is of another kind."""
+    put_images(database, *(f"{n}.png" for n in range(waiting)))
+    golden = put_images(database, *(f"golden {n}.png" for n in range(60)))
+    known = put_images(database, *(f"known {n}.png" for n in range(60)))
+    store(database, *(judged(sha256, "mira", at=AT - DAY) for sha256 in known))
+    store(database, *(judged(sha256, "jo", at=AT - DAY) for sha256 in golden))
+    with database.write() as connection:
+        adjudications.store(connection, [adjudication(f"a{n}", image_sha256=sha256) for n, sha256 in enumerate(golden)])
+    found = worklist(database, rankings, PRODUCT, "mira", 200, AT)
+    assert found.unlabelled == min(waiting, COUNT_LIMIT)
+    order = shown(found)
+    assert len(set(order)) == 200
+    is_check = np.isin(order, [*golden, *known])
+    assert 8 <= is_check.sum() <= 40
+    place = np.array([int(sha256[:12], 16) / 16**12 for sha256 in order])
+    step = np.diff(place, prepend=place[-1]) % 1
+    # Chance alone gives less than 0.001 in one of a thousand draws; these draws are always the same.
+    for seen in (place, step):
+        assert ks_2samp(seen[is_check], seen[~is_check]).pvalue > 0.001
+        assert kstest(seen[~is_check], "uniform").pvalue > 0.001
+
+
+def test_asking_again_with_more_waiting_than_are_counted_gives_the_same_again(
+    database: Database, rankings: Rankings
+) -> None:
+    put_images(database, *(f"{n}.png" for n in range(COUNT_LIMIT + 500)))
+    first = shown(worklist(database, rankings, PRODUCT, "mira", 12, AT))
+    assert shown(worklist(database, rankings, PRODUCT, "mira", 8, AT + timedelta(minutes=1))) == first[:8]
+    store(database, judged(first[0], "mira"))
+    assert shown(worklist(database, rankings, PRODUCT, "mira", 11, AT + timedelta(minutes=2))) == first[1:]
 
 
 def test_asking_again_gives_the_same_again(database: Database, rankings: Rankings) -> None:
