@@ -48,13 +48,14 @@ def settle(
     method: str = "auto",
     *,
     class_prior: Mapping[str, float] | None = None,
-    with_model: bool = True,
+    with_model: bool = False,
 ) -> Settlement:
     """Settle all labels of a product and store the posterior; the same labels give the same run.
 
     What leads decided is final, and tells how good inspectors are. class_prior: known shares by class name; default:
     those of the label book, where it has them. with_model: take what the newest model says of images that it was not
-    trained on (out of fold) as a tempered prior.
+    trained on (out of fold) as a tempered prior; not by default, for a model overlooks what inspectors overlook, and
+    would then settle the labels that the next one learns from.
 
     Raises NothingToSettle, WrongVotes.
     """

@@ -54,8 +54,8 @@ def consensus(
     ] = None,
     with_model: Annotated[
         bool,
-        typer.Option("--model/--no-model", help="Heed what the newest model says of images it was not trained on."),
-    ] = True,
+        typer.Option("--model", help="Heed what the newest model says of images that it was not trained on."),
+    ] = False,
     ok: Annotated[
         str, typer.Option("--ok", help="Good classes of a table, separated by commas; default: those named ok or good.")
     ] = "",

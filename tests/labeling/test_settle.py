@@ -123,7 +123,7 @@ def test_the_label_book_s_shares_are_the_known_mix(database: Database) -> None:
         settled(database, class_prior={"rust": 1.0})
 
 
-def test_the_newest_model_s_opinions_are_heeded_unless_not_wanted(database: Database) -> None:
+def test_the_newest_model_s_opinions_are_heeded_where_wanted(database: Database) -> None:
     store(database, *JUDGED)
     alone = settled(database)
     with database.write() as connection:
@@ -142,7 +142,7 @@ def test_the_newest_model_s_opinions_are_heeded_unless_not_wanted(database: Data
                 Opinion("new", hash_of("a"), {"good": 0.5, "bad": 0.5}),
             ],
         )
-    heeded = settled(database)
+    heeded = settled(database, with_model=True)
     assert heeded[hash_of("b")]["dent"] > alone[hash_of("b")]["dent"] + 0.05
     assert heeded[hash_of("a")]["scratch"] == pytest.approx(alone[hash_of("a")]["scratch"], abs=0.1)
-    assert settled(database, with_model=False) == alone
+    assert settled(database) == alone

@@ -42,7 +42,7 @@ LEFT, RIGHT = encoded(DARK, seed=1), encoded(DARK, seed=2)
 IMAGES = {"left": LEFT, "right": RIGHT}
 MISSING = (200, "recheck", 903)
 LATE = (200, "recheck", 901)
-SHORT_MS = 300
+SHORT_MS = 1500
 LONG_MS = 60_000
 
 
