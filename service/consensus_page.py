@@ -145,7 +145,8 @@ def _drift(result: dict[str, Any]) -> list[str]:
         return []
     what = (
         "Each look that differs from the others lifts the line, each that doesn't lowers it, given how hard the images "
-        f"are. A steady team crosses any of the dashed limits in {percent(result['drift_false_alarms'])} of reports."
+        f"are. The limits are set for a steady team to cross any of them in {percent(result['drift_false_alarms'])} of "
+        "reports; where images get harder and few judge each, it is up to twice as often."
     )
     figures = [
         f"<figure><h3>{escape(_short(one['inspector'], 40))}: {_alarm(one)}</h3>{_chart(one)}</figure>"
