@@ -10,6 +10,7 @@ from itertools import chain, count, islice
 
 from labeling.book_changes import JUDGE_AGAIN
 from labeling.label_book import book_of
+from labeling.queue import REPEAT_AFTER_S
 from service.console.rankings import Rankings
 from storage import adjudications, inspections, labels, pictures
 from storage import tasks as task_store
@@ -21,7 +22,7 @@ COUNT_LIMIT = 1000
 """Unlabelled images are counted up to here; a line makes more in a day than anybody labels."""
 FRESH_NEAR = 8
 """Unlabelled images looked up after each point where there are more than COUNT_LIMIT; others may hold the first."""
-SECOND_LOOK_AFTER = timedelta(hours=4)
+SECOND_LOOK_AFTER = timedelta(seconds=REPEAT_AFTER_S)
 """An inspector is asked about the same image again only when the first look is forgotten."""
 LOOKS = 2
 """A second look measures how steady an inspector is; a third adds little."""
