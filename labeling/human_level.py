@@ -1,4 +1,4 @@
-"""How often one inspector is wrong: the floor that a model trained on inspectors' labels is measured against.
+"""How often one inspector is wrong: what a model trained on inspectors' labels is measured against.
 
 Nobody knows what the images are, so an inspector is held against what most of the others say. They err too, which makes
 the inspector look worse. The corrected figure needs no reference: two inspectors who err independently of each other,
