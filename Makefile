@@ -63,13 +63,13 @@ bench-peers: setup .venv-peers/.ready ## the same beside other servers around th
 
 # Their own environment: what they need must not decide what Loupe gets. Only what infers has to be the same.
 .venv-peers/.ready: constraints.txt
-	@echo "bench-peers: LitServe, BentoML, Ray Serve in .venv-peers (about 800 MB)"
+	@echo "bench-peers: LitServe, BentoML, Ray Serve, river in .venv-peers (about 800 MB)"
 	$(PYTHON) -m venv .venv-peers
 	echo '*' > .venv-peers/.gitignore
 	grep -E '^(numpy|onnxruntime|opencv-python-headless|simplejpeg)==' constraints.txt > .venv-peers/constraints.txt
 	.venv-peers/bin/pip --disable-pip-version-check --quiet --quiet install --prefer-binary \
 		--constraint .venv-peers/constraints.txt litserve bentoml 'ray[serve]' fastapi uvicorn python-multipart \
-		onnxruntime simplejpeg opencv-python-headless numpy
+		onnxruntime simplejpeg opencv-python-headless numpy river
 	touch $@
 
 soak: setup ## the long fault and load runs, half an hour (docs/reliability.md); LOUPE_TEST_… makes them shorter

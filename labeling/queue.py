@@ -1,4 +1,4 @@
-"""Which judgements to ask for next: those that are expected to tell most for what they cost."""
+"""Which judgements to ask for next: the images of which most can be told, by those who tell most for what they cost."""
 
 from collections.abc import Collection
 from typing import Final
@@ -37,10 +37,12 @@ def next_requests(
 ) -> Ints:
     """At most `n` (item, inspector) pairs, best first, shape (n, 2); an item is asked for once a call.
 
-    Worth of a pair: the information that the inspector's answer is expected to bring about the item's class (Lindley
-    1956), less what votes on one item share, times `importance` (items,), over `cost` (inspectors,). Fewer pairs than
-    asked for come back where nothing is worth asking: items are settled, or `closed` (items,) because they were
-    adjudicated or the label book is at fault, which no further vote can mend.
+    Items stand in the order of the information that the best answer is expected to bring about their class (Lindley
+    1956), less what votes on one item share, times `importance` (items,). Of each, that inspector is asked whose answer
+    brings most over `cost` (inspectors,). Cost does not order the items: it would send cheap inspectors to items that
+    are nearly settled rather than a dear one to a disputed item. Fewer pairs than asked for come back where nothing is
+    worth asking: items are settled, or `closed` (items,) because they were adjudicated or the label book is at fault,
+    which no further vote can mend.
 
     available: the inspectors who can be asked; default: all. now_s: the time on the clock of `votes.time`, in seconds;
     nobody is asked about an item again before `repeat_after_s`, nor where times are unknown.
@@ -59,13 +61,11 @@ def next_requests(
     if closed is not None:
         is_open &= ~closed
     gain[~is_open] = 0.0
-    value = gain if importance is None else gain * importance[:, None]
-    if cost is not None:
-        value = value / cost[asked]
-    value = np.where(gain >= LEAST_GAIN, value, 0.0)
-    best = value.max(axis=1)
+    gain[gain < LEAST_GAIN] = 0.0
+    best = gain.max(axis=1) if importance is None else gain.max(axis=1) * importance
     order = np.argsort(-best, kind="stable")[: min(n, int((best > 0).sum()))]
-    return np.column_stack([order, asked[_spread(value[order])]]).astype(np.int64)
+    worth = gain[order] if cost is None else gain[order] / cost[asked]
+    return np.column_stack([order, asked[_spread(worth)]]).astype(np.int64)
 
 
 def expected_gain(consensus: Consensus, inspector_count: int) -> Floats:

@@ -7,7 +7,7 @@ from typing import Any, Final, Self
 import numpy as np
 from scipy.special import betaincinv
 
-from monitoring.baseline import Floats
+from monitoring.features import Floats
 from monitoring.saved import count, number
 
 CONFIDENCE: Final = 0.95
@@ -15,9 +15,9 @@ CONFIDENCE: Final = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Limits of the jump charts, and the false-alarm rate seen on images that set neither baseline nor limits.
+    """Limits of a camera's charts, and the false-alarm rate seen on images that set neither baseline nor limits.
 
-    limits        multiple of each jump chart's nominal limit, at least 1, as `monitoring.charts.JUMPS`
+    limits        multiple of each chart's nominal limit, at least 1, as `monitoring.charts.Charts` takes them
     images        how many images checked the limits
     alarms        how many runs of them alarmed
     rate_per_10k  alarms per 10 000 images
@@ -43,34 +43,41 @@ class Calibration:
         return cls(limits, images, alarms, rate, low, high)
 
 
-def calibrate(peaks: Floats, block_images: int, alarms_per_10k: float) -> Calibration:
+def calibrate(peaks: Floats, block_images: int, alarms_per_10k: float, margin: Floats | float = 1.1) -> Calibration:
     """Set limits from the charts' peaks (blocks, charts) over held-out blocks of `block_images`, nominal limit 1.
 
+    A peak that was not measured is NaN. Limits are `margin`, a number or (charts,), times what the peaks ask for.
     Limits from the older half of the blocks are checked on the newer half; the limits given back use both.
     """
     older = peaks[: (len(peaks) + 1) // 2]
     newer = peaks[len(older) :]
-    checked = _limits(older, block_images, alarms_per_10k)
+    checked = _limits(older, block_images, alarms_per_10k, margin)
     alarms = int((newer > checked).any(axis=1).sum())
     images = len(newer) * block_images
     low, high = clopper_pearson(alarms, images)
-    limits = np.maximum(checked, _limits(peaks, block_images, alarms_per_10k))
+    limits = np.maximum(checked, _limits(peaks, block_images, alarms_per_10k, margin))
     rate = alarms / images if images else 0.0
     return Calibration(tuple(limits.tolist()), images, alarms, 1e4 * rate, 1e4 * low, 1e4 * high)
 
 
-def _limits(peaks: Floats, block_images: int, alarms_per_10k: float) -> Floats:
+def _limits(peaks: Floats, block_images: int, alarms_per_10k: float, margin: Floats | float) -> Floats:
     """Level of each chart that a block's peak exceeds at its share of the wanted rate.
 
     Peaks of many correlated images follow a Gumbel law, whatever the chart; it is fitted by moments (Gumbel 1958).
     """
     share = min(0.5, alarms_per_10k / 1e4 * block_images / peaks.shape[1])
-    scale = peaks.std(axis=0) * np.sqrt(6) / np.pi
-    location = peaks.mean(axis=0) - np.euler_gamma * scale
-    wanted = location - scale * np.log(-np.log1p(-share))
-    # A fit to few blocks errs by about one over their root; erring upwards costs an image of delay, not an alarm.
-    unsure = 1 + 1 / np.sqrt(len(peaks))
-    return np.asarray(np.maximum(1.0, np.maximum(unsure * wanted, 1.1 * peaks.max(axis=0))))
+    found = np.ones(peaks.shape[1])
+    for chart, column in enumerate(peaks.T):
+        known = column[~np.isnan(column)]
+        if known.size == 0:
+            continue
+        scale = known.std() * np.sqrt(6) / np.pi
+        location = known.mean() - np.euler_gamma * scale
+        wanted = location - scale * np.log(-np.log1p(-share))
+        # A fit to few blocks errs by about one over their root; erring upwards costs an image of delay, not an alarm.
+        unsure = 1 + 1 / np.sqrt(known.size)
+        found[chart] = max(unsure * wanted, known.max())
+    return np.asarray(np.maximum(1.0, margin * found))
 
 
 def clopper_pearson(hits: int, trials: int, confidence: float = CONFIDENCE) -> tuple[float, float]:

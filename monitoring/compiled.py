@@ -10,18 +10,22 @@ from numba.core.caching import FunctionCache
 _Loops = TypeVar("_Loops", bound=Callable[..., Any])
 
 
-def compiled(*, long: bool = False, inner: bool = False) -> Callable[[_Loops], _Loops]:
+def compiled(*, long: bool = False, inner: bool = False, reorder: bool = False) -> Callable[[_Loops], _Loops]:
     """Compile a function of numbers and arrays when it is first called with their types, or load what was compiled.
 
     Division by zero gives infinity or NaN and whole numbers wrap, as in numpy. While a `long` one runs other threads
     do; a short one keeps the interpreter, for getting it back may take longer than the work. An `inner` one is for
-    compiled functions of its own module and is kept as a part of them.
+    compiled functions of its own module and is kept as a part of them. One that may `reorder` adds up floats in any
+    order, as many at once as fit: the last digits differ from one processor to another.
 
     What is kept is made anew when its module's text changes, and not when a constant of another module does.
     """
 
     def make(loops: _Loops) -> _Loops:
-        dispatcher = numba.njit(nogil=long, error_model="numpy")(loops)
+        # Of what a compiler calls fast maths only the order of sums: NaN and infinity stay what they are.
+        dispatcher = numba.njit(nogil=long, error_model="numpy", fastmath={"reassoc", "nsz"} if reorder else False)(
+            loops
+        )
         if not inner:
             # Raised where no folder can be written to, beside the source or at home: it is compiled at every start.
             with suppress(RuntimeError):

@@ -1,17 +1,22 @@
 """What Prometheus can read; the registry is passed in."""
 
+import math
 from collections.abc import Iterator, Mapping
 from threading import Lock
+from typing import Final, get_args
 
 from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from monitoring.features import Floats
+from monitoring.optics import Phase
 from monitoring.tallies import Counts, Durations
 
 LABEL_LIMIT = 256
 """Names come from outside; above this many different ones they are counted as `other`, so that memory stays bounded."""
 STAGES = ("decode", "queue", "infer", "commit", "total")
+PHASES: Final[tuple[Phase, ...]] = get_args(Phase)
 
 
 class BoundedNames:
@@ -52,11 +57,13 @@ class LineMetrics(Collector):
         self._repeats = Counts("loupe_repeats", "Triggers that came again and got the stored answer.")
         self._alarms = Counts("loupe_optics_alarms", "Optics alarms raised.", "camera", "cause")
         self._messages = Counts("loupe_mqtt_messages", "Verdicts for the MQTT broker.", "result")
+        self._webhooks = Counts("loupe_webhook_messages", "Optics alarms for the webhooks.", "result")
         self._forwarded = Counts("loupe_forwarded", "Requests passed on to the owner of their station.", "result")
         self._challenges = Counts("loupe_challenges", "Judged parts with a known answer.", "station", "result")
         self._champions: dict[str, str] = {}
-        self._ratios: dict[str, Mapping[str, float]] = {}
+        self._ratios: dict[str, tuple[tuple[str, ...], Floats]] = {}
         self._standing: dict[str, bool] = {}
+        self._baselines: dict[str, tuple[int, Phase, float | None]] = {}
         registry.register(self)
 
         def gauge(name: str, documentation: str) -> Gauge:
@@ -103,6 +110,11 @@ class LineMetrics(Collector):
         with self._lock:
             self._messages.add("sent" if ok else "dropped")
 
+    def alerted(self, result: str) -> None:
+        """Count an alarm for a webhook: sent, refused or dropped."""
+        with self._lock:
+            self._webhooks.add(result)
+
     def forwarded(self, ok: bool) -> None:
         """Count a request that was passed on to the owner of its station: answered or failed."""
         with self._lock:
@@ -118,14 +130,25 @@ class LineMetrics(Collector):
         with self._lock:
             self._champions[product] = model
 
-    def watched(self, camera: str, ratios: Mapping[str, float], standing: bool) -> None:
-        """Show a camera's charts; `ratios` is kept as it is and must not change after this."""
+    def watched(self, camera: str, charts: tuple[str, ...], ratios: Floats, standing: bool) -> None:
+        """Show a camera's charts over their limits, `ratios` (charts,), which must not change after this."""
         with self._lock:
             name = self._camera(camera)
-            self._ratios[name], self._standing[name] = ratios, standing
+            self._ratios[name], self._standing[name] = (charts, ratios), standing
+
+    def learnt(
+        self, camera: str, version: int, phase: Phase, false_alarms_per_10k: float | None, standing: bool
+    ) -> None:
+        """Show by which of its baselines a camera is watched, how far that is, how seldom it alarms for nothing, and
+        whether an alarm stands, for no image may come that says so.
+        """
+        with self._lock:
+            name = self._camera(camera)
+            self._baselines[name] = version, phase, false_alarms_per_10k
+            self._standing[name] = standing
 
     def alarmed(self, camera: str, cause: str) -> None:
-        """Count an alarm."""
+        """Count an alarm whose cause is final."""
         with self._lock:
             self._alarms.add(self._camera(camera), cause)
 
@@ -135,8 +158,9 @@ class LineMetrics(Collector):
             # Parts wait only while numbers are copied; making families takes a hundred times as long.
             inspections, stages = self._inspections.copy(), self._stages.copy()
             rare = (self._refusals, self._repeats, self._alarms, self._messages, self._forwarded, self._challenges)
-            others = [counts.copy() for counts in rare]
+            others = [counts.copy() for counts in (*rare, self._webhooks)]
             champions, ratios, standing = dict(self._champions), dict(self._ratios), dict(self._standing)
+            learnt = dict(self._baselines)
         yield from (inspections.family(), stages.family())
         yield from (counts.family() for counts in others)
         deciding = GaugeMetricFamily(
@@ -147,14 +171,38 @@ class LineMetrics(Collector):
         charts = GaugeMetricFamily(
             "loupe_optics_score_ratio", "Chart over its limit, 1 = alarm.", labels=["camera", "chart"]
         )
-        for camera, found in ratios.items():
-            for chart, ratio in found.items():
-                charts.add_metric([camera, chart], ratio)
+        for camera, (names, found) in ratios.items():
+            for chart, ratio in zip(names, found.tolist(), strict=True):
+                if math.isfinite(ratio):
+                    charts.add_metric([camera, chart], ratio)
         alarms = GaugeMetricFamily("loupe_optics_alarm_standing", "1 while an optics alarm stands.", labels=["camera"])
         for camera, stands in standing.items():
             alarms.add_metric([camera], float(stands))
         yield from (deciding, charts, alarms)
+        yield from _baselines(learnt)
 
     def describe(self) -> Iterator[Metric]:
         """The families by whose names the registry refuses a second of the same name."""
         return self.collect()
+
+
+def _baselines(learnt: Mapping[str, tuple[int, Phase, float | None]]) -> Iterator[Metric]:
+    """By which baseline each camera is watched: version, phase and calibrated rate of false alarms."""
+    versions = GaugeMetricFamily(
+        "loupe_optics_baseline_version", "How many baselines the camera has had for its product.", labels=["camera"]
+    )
+    phases = GaugeMetricFamily(
+        "loupe_optics_phase", "1 for the phase that the camera is in.", labels=["camera", "phase"]
+    )
+    rates = GaugeMetricFamily(
+        "loupe_optics_false_alarm_rate",
+        "False alarms per 10 000 images, as seen when the camera was calibrated.",
+        labels=["camera"],
+    )
+    for camera, (version, phase, rate) in learnt.items():
+        versions.add_metric([camera], version)
+        for one in PHASES:
+            phases.add_metric([camera, one], float(one == phase))
+        if rate is not None:
+            rates.add_metric([camera], rate)
+    yield from (versions, phases, rates)

@@ -1,5 +1,7 @@
 """Numbers of a saved state, read back only if they are what was saved: what is damaged is found before it is used."""
 
+import base64
+import binascii
 import sys
 from typing import Any
 
@@ -20,6 +22,22 @@ class StateDamaged(ValueError):
 def floats(name: str, values: Any, *shape: int) -> NDArray[np.float64]:
     """Finite float64 numbers of exactly this shape. Raises `StateDamaged`."""
     return np.asarray(_numbers(name, values, "fi", shape), np.float64)
+
+
+def packed(values: NDArray[Any]) -> str:
+    """The bytes of an array as text, a tenth as long as its numbers and exact; its shape is not in it."""
+    return base64.b64encode(np.ascontiguousarray(values).tobytes()).decode("ascii")
+
+
+def unpacked(name: str, text: Any, kind: type[Any], *shape: int) -> NDArray[Any]:
+    """The array of this kind and shape that `packed` made the text of, finite numbers all. Raises `StateDamaged`."""
+    try:
+        found = np.frombuffer(base64.b64decode(text, validate=True), kind).reshape(shape)
+    except (binascii.Error, ValueError, TypeError) as error:
+        raise StateDamaged(f"{name} is not {shape} packed numbers") from error
+    if not np.isfinite(found).all():
+        raise StateDamaged(f"{name} is not {shape} finite numbers")
+    return found.copy()
 
 
 def integers(name: str, values: Any, *shape: int) -> NDArray[np.int64]:

@@ -8,13 +8,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from monitoring import pixels, steps
-
-MAP_SIZE: Final = 8
-"""Rows and columns of the coarse light map."""
+from monitoring import blocks, fit, pixels, steps
+from monitoring.features import CELLS, FRAME, GRID, Floats
 
 SCALARS: Final = ("level", "red_green", "blue_green", "contrast", "focus", "noise")
 """Names of the scalar signals, in the order of `Signature.vector`."""
+
+
+Pixels = NDArray[np.uint8]
+
+_LONGEST_SIDE_PX = 256
 
 
 class OverviewInvalid(ValueError):
@@ -38,7 +41,8 @@ class Signature:
     contrast    log of the luminance's standard deviation over its mean: falls under haze, keeps under dimming
     focus       log of fine over coarse detail, sensor noise taken out: falls under blur, keeps under dimming
     noise       log of the pixel noise in counts, measured where the image is quiet
-    light_map   float32 (8, 8), log of the mean luminance of each cell
+    light_map   float32 (28, 28), log of the mean luminance of each cell
+    overview    what it was measured on, so that it can be measured against a scene too; None where only this is known
     """
 
     level: float
@@ -48,6 +52,7 @@ class Signature:
     focus: float
     noise: float
     light_map: NDArray[np.float32]
+    overview: Pixels | None = None
 
     @property
     def values(self) -> Mapping[str, float]:
@@ -60,7 +65,22 @@ class Signature:
         return (self.level, self.red_green, self.blue_green, self.contrast, self.focus, self.noise)
 
 
-def signature(overview: NDArray[np.uint8]) -> Signature:
+def as_overview(image: Pixels) -> Pixels:
+    """An image, uint8 (h, w, 3) of any size, as it is measured: without gaps, its long side at most 256 pixels, its
+    short side at least 28. Raises `OverviewInvalid` for any other array.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise OverviewInvalid(image.shape, str(image.dtype))
+    height, width = image.shape[:2]
+    scale = min(1.0, _LONGEST_SIDE_PX / max(height, width))
+    size = max(GRID, round(width * scale)), max(GRID, round(height * scale))
+    if size != (width, height):
+        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    # Compiled for one layout: without gaps and, as most arrays are, writable.
+    return image if image.flags.carray else np.array(image, order="C")
+
+
+def signature(overview: Pixels) -> Signature:
     """Measure an overview: uint8 (h, w, 3) RGB of any size, the whole frame before any crop.
 
     Every signal is finite for every image, a black one included. Other threads run meanwhile. The first call in a
@@ -70,22 +90,25 @@ def signature(overview: NDArray[np.uint8]) -> Signature:
     >>> {name: round(value, 3) for name, value in signature(grey).values.items() if name != "noise"}
     {'level': 4.605, 'red_green': 0.0, 'blue_green': 0.0, 'contrast': -6.908, 'focus': 0.0}
     """
-    if overview.dtype != np.uint8 or overview.ndim != 3 or overview.shape[2] != 3 or overview.size == 0:
-        raise OverviewInvalid(overview.shape, str(overview.dtype))
-    if not overview.flags.carray:  # compiled for one layout: without gaps and, as most arrays are, writable
-        overview = np.array(overview, order="C")
-    light_map = np.empty((MAP_SIZE, MAP_SIZE), np.float32)
-    scalars = pixels.scalars(overview, light_map)
-    if min(overview.shape[:2]) < MAP_SIZE:
-        light_map = _strip_map(overview)
-    return Signature(*scalars, light_map)
+    overview = as_overview(overview)
+    light_map = np.empty((GRID, GRID), np.float32)
+    return Signature(*pixels.scalars(overview, light_map), light_map, overview)
 
 
-def _strip_map(overview: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The light map of a picture with fewer rows or columns than the map: what lies between them is interpolated."""
-    luminance = np.asarray(cv2.cvtColor(overview, cv2.COLOR_RGB2GRAY), np.float32)
-    cells = cv2.resize(luminance, (MAP_SIZE, MAP_SIZE), interpolation=cv2.INTER_AREA)
-    return np.log1p(np.asarray(cells, np.float32))
+def measure(seen: Signature) -> Floats:
+    """The measurement of a whole frame, float64 (n,) as `monitoring.features.FRAME`.
+
+    After the scalars comes the lean of the light, right over left and bottom over top, and then the light map, each
+    cell against the mean of all.
+    """
+    light = seen.light_map.astype(np.float64)
+    measurement = np.empty(FRAME.size)
+    measurement[: len(SCALARS)] = seen.vector
+    half = GRID // 2
+    measurement[len(SCALARS)] = light[:, half:].mean() - light[:, :half].mean()
+    measurement[len(SCALARS) + 1] = light[half:].mean() - light[:half].mean()
+    measurement[FRAME.cells("map")] = (light - light.mean()).reshape(CELLS)
+    return measurement
 
 
 def warm() -> None:
@@ -93,5 +116,6 @@ def warm() -> None:
 
     Takes a quarter of a second, and several seconds where nothing was kept for this code and this processor.
     """
-    signature(np.zeros((MAP_SIZE, MAP_SIZE, 3), np.uint8))
-    steps.warm()
+    measure(signature(np.zeros((GRID, GRID, 3), np.uint8)))
+    for loops in (blocks, fit, steps):
+        loops.warm()

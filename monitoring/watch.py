@@ -1,25 +1,32 @@
 """All cameras of a process, each with its own optics monitor, safe to observe from many threads."""
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 
-from monitoring.baseline import Floats
-from monitoring.charts import CHARTS
-from monitoring.optics import Alarm, OpticsMonitor
+from monitoring.alarm import Alarm
+from monitoring.charts import NOTICED
+from monitoring.chores import Chore, Pixels
+from monitoring.correction import Correction
+from monitoring.features import GRID, Floats
+from monitoring.optics import OpticsMonitor
 from monitoring.saved import StateDamaged
-from monitoring.signals import MAP_SIZE, Signature
+from monitoring.signals import Signature
 
 State = Literal["unwatched", "commissioning", "provisional", "ok", "alarm"]
 
 CAMERAS: Final = 256
-"""Cameras a process watches unless told otherwise: names come from outside, and memory is not without end."""
+"""Sights a process watches unless told otherwise: names come from outside, and memory is not without end."""
 
-_NO_RATIOS: Final = np.empty(0)
-_TRIAL: Final = Signature(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, np.zeros((MAP_SIZE, MAP_SIZE), np.float32))
+_TRIAL: Final = np.full((GRID, GRID, 3), 90, np.uint8)
+
+
+def _no_ratios() -> Floats:
+    return np.empty(0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,28 +34,72 @@ class Observation:
     """What one image says about its camera.
 
     state    how the camera stands after this image; "unwatched" beyond the most cameras a watch holds
-    rounded  every chart over its limit, 1.0 = at the limit, to four digits and without any that is not finite: what is
-             told and stored, for none to change
+    charts   names of the charts
+    exact    every chart over its limit, 1.0 = at the limit, float64 (charts,)
+    rounded  the same to four digits
     alarm    the alarm that this very image raised
     cleared  whether this very image ended a standing alarm
-    exact    every chart over its limit, float64 (18,) as `monitoring.charts.CHARTS`; (0,) for an unwatched camera
+    standing the alarm that stands after this image
+    before   with an alarm: the last image on which every chart was quiet, uint8 (h, w, 3)
+    after    with an alarm: the image that raised it
+    correction what takes a standing alarm's change out of this image, if that is safe
     """
 
     state: State
-    rounded: Mapping[str, float]
-    alarm: Alarm | None
-    cleared: bool
-    exact: Floats
+    charts: tuple[str, ...] = ()
+    exact: Floats = field(default_factory=_no_ratios)
+    rounded: Floats = field(default_factory=_no_ratios)
+    alarm: Alarm | None = None
+    cleared: bool = False
+    standing: Alarm | None = None
+    before: Pixels | None = None
+    after: Pixels | None = None
+    correction: Correction | None = None
 
     @property
     def ratios(self) -> dict[str, float]:
-        """Every chart over its limit by name, made anew each time."""
-        return dict(zip(CHARTS, self.exact.tolist(), strict=False))
+        """Every chart over its limit by name, to four digits and without any that is not finite."""
+        found = self.rounded.tolist()
+        if math.isfinite(sum(found)):
+            return dict(zip(self.charts, found, strict=True))
+        return {chart: ratio for chart, ratio in zip(self.charts, found, strict=True) if math.isfinite(ratio)}
+
+    @property
+    def signals(self) -> dict[str, float]:
+        """Every signal's worst chart over its limit: what an answer tells and a record keeps."""
+        worst: dict[str, float] = {}
+        for chart, ratio in self.ratios.items():
+            name = chart.partition(".")[0]
+            if ratio > worst.get(name, -1.0):
+                worst[name] = ratio
+        return worst
+
+
+class Sight(NamedTuple):
+    """What is normal for a camera depends on what is before it and how it is lit: each has a monitor of its own."""
+
+    camera: str
+    variant: str = ""
+    """The product and the lamp, as whoever observes puts it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Saved:
+    """A monitor's state as it is kept: `version` counts the baselines that this sight has had, the present one too."""
+
+    sight: Sight
+    version: int
+    state: Mapping[str, Any]
 
 
 @dataclass(slots=True)
 class _Camera:
     monitor: OpticsMonitor
+    version: int = 1
+    chore: Chore | None = None
+    """What is being done elsewhere for the monitor."""
+    before: Pixels | None = None
+    """The last image on which every chart was quiet."""
     lock: Lock = field(default_factory=Lock)
     changes: int = 0
     told: int = 0
@@ -56,100 +107,176 @@ class _Camera:
 
 
 class Watch:
-    """Optics monitors by camera, made as cameras appear; `commission` and the rate are every monitor's."""
+    """Optics monitors by sight, made as cameras appear; `commission` and the rate are every monitor's.
 
-    def __init__(self, commission: int = 8000, false_alarms_per_10k: float = 1.0, *, cameras: int = CAMERAS) -> None:
+    `elsewhere` runs a function on another thread: what takes long is done there, and no image waits for it. Without one
+    it is done at once.
+    """
+
+    def __init__(
+        self,
+        commission: int = 8000,
+        false_alarms_per_10k: float = 1.0,
+        *,
+        cameras: int = CAMERAS,
+        elsewhere: Callable[[Callable[[], None]], object] | None = None,
+    ) -> None:
         self._commission = commission
         self._false_alarms_per_10k = false_alarms_per_10k
         self._most = cameras
-        self._cameras: dict[str, _Camera] = {}
+        self._elsewhere = elsewhere
+        self._cameras: dict[Sight, _Camera] = {}
+        self._latest: dict[str, Sight] = {}
         self._register = Lock()
 
-    def observe(self, camera: str, signature: Signature) -> Observation:
-        """Take the signature of a camera's next image. Images of one camera must come in order, from any thread."""
-        watched = self._watched(camera)
+    def observe(self, camera: str, image: Pixels | Signature, variant: str = "") -> Observation:
+        """Take a camera's next image, uint8 (h, w, 3) RGB of the whole frame, or its signature.
+
+        Images of one camera must come in order, from any thread; an image is kept and must not change after this.
+        """
+        sight = Sight(camera, variant)
+        watched = self._watched(sight)
         if watched is None:
-            return Observation("unwatched", {}, None, False, _NO_RATIOS)
+            return Observation("unwatched")
         with watched.lock:
-            watched.changes += 1
             monitor = watched.monitor
+            if self._latest.get(camera) != sight:
+                # Another product was before the camera meanwhile: time has passed for this one.
+                if camera in self._latest:
+                    monitor.resume()
+                self._latest[camera] = sight
+            watched.changes += 1
             stood = monitor.standing is not None
-            alarm = monitor.update(signature)
+            alarm = monitor.update(image)
             cleared = stood and monitor.standing is None
-            return Observation(_state(monitor), monitor.rounded, alarm, cleared, monitor.exact)
+            self._see_to(watched)
+            before = watched.before
+            overview = image.overview if isinstance(image, Signature) else image
+            if monitor.standing is None and monitor.ratio < NOTICED:
+                watched.before = overview
+            return Observation(
+                _state(monitor),
+                monitor.charts,
+                monitor.exact,
+                monitor.rounded,
+                alarm,
+                cleared,
+                monitor.standing,
+                before if alarm is not None else None,
+                overview if alarm is not None else None,
+                monitor.correction,
+            )
+
+    def _see_to(self, watched: _Camera) -> None:
+        """Have the monitor's chore done elsewhere, if it has one that nobody does."""
+        chore = watched.monitor.chore
+        if chore is None or chore is watched.chore or self._elsewhere is None:
+            return
+        watched.chore = chore
+
+        def work() -> None:
+            found = None
+            try:
+                found = chore.do()
+            finally:
+                # Whatever broke it is told where this runs; a camera without a scene is watched all the same.
+                with watched.lock:
+                    watched.monitor.finish(chore, found)
+                    watched.changes += 1
+
+        self._elsewhere(work)
 
     def standing(self, camera: str) -> Alarm | None:
-        """The alarm that stands for a camera; None for a camera never seen, too."""
-        watched = self._cameras.get(camera)
+        """The alarm that stands for what a camera saw last; None for a camera never seen, too."""
+        watched = self._seen_last(camera)
         if watched is None:
             return None
         with watched.lock:
             return watched.monitor.standing
 
-    def intended_change(self, camera: str) -> None:
-        """Somebody changed this camera's light, optics or product on purpose: commission it again."""
-        watched = self._cameras.get(camera)
-        if watched is not None:
-            with watched.lock:
-                watched.changes += 1
-                watched.monitor.intended_change()
+    def intended_change(self, camera: str) -> Saved | None:
+        """Somebody changed this camera's light, optics or product on purpose: commission it again, as a new version.
+
+        Gives the baseline that was, of what the camera saw last; None for a camera never seen.
+        """
+        watched = self._seen_last(camera)
+        if watched is None:
+            return None
+        with watched.lock:
+            former = Saved(self._latest[camera], watched.version, watched.monitor.state())
+            watched.changes += 1
+            watched.version += 1
+            watched.before = None
+            watched.monitor.intended_change()
+        return former
 
     def summary(self) -> dict[str, State]:
-        """How each camera stands now."""
+        """How each camera stands now, with what it saw last."""
         found = {}
-        for name, watched in self._all().items():
-            with watched.lock:
-                found[name] = _state(watched.monitor)
+        for camera in self._names():
+            watched = self._seen_last(camera)
+            if watched is not None:
+                with watched.lock:
+                    found[camera] = _state(watched.monitor)
         return found
 
-    def states(self) -> dict[str, Any]:
-        """Every monitor's state by camera, JSON-serialisable."""
-        return {name: _copy(watched)[0].state() for name, watched in self._all().items()}
+    def monitors(self) -> dict[Sight, tuple[int, OpticsMonitor]]:
+        """Version and monitor of every sight, each as it is now and going its own way."""
+        return {sight: (watched.version, _copy(watched)[0]) for sight, watched in self._all().items()}
 
-    def changed_states(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Camera and state, JSON-serialisable, of the cameras that changed since this was last run through.
+    def changed_states(self) -> Iterator[Saved]:
+        """The states, JSON-serialisable, of the monitors that changed since this was last run through.
 
-        A camera counts as saved once the next one is asked for: one whose saving raised comes again. A state can be
-        large while its camera is commissioned (0.7 MB of JSON), so that only one at a time is made; no camera waits
-        for that. For one caller at a time.
+        One counts as saved once the next one is asked for: one whose saving raised comes again. A state can be large
+        while its camera is commissioned (10 MB of JSON), so that only one at a time is made; no camera waits for that.
+        For one caller at a time.
         """
-        for name, watched in self._all().items():
+        for sight, watched in self._all().items():
             if watched.changes == watched.told:
                 continue
             monitor, changes = _copy(watched)
-            yield name, monitor.state()
+            yield Saved(sight, watched.version, monitor.state())
             watched.told = changes
 
-    def restore(self, states: Mapping[str, Any]) -> tuple[str, ...]:
-        """Go on from `states` after a restart: what commissioning taught stays, local baselines are learnt anew.
+    def restore(self, saved: Saved) -> bool:
+        """Go on from a saved state after a restart: what commissioning taught stays, local baselines are learnt anew.
 
-        Monitors keep the settings they were commissioned with. Gives the names of the cameras whose state is damaged:
-        these are commissioned again.
+        A monitor keeps the settings that it was commissioned with. False where the state is damaged: that camera is
+        commissioned again.
         """
-        damaged = []
-        for name, state in states.items():
-            try:
-                monitor = _restored(state)
-            # A file can hold anything: what is missing, of another kind or beyond any number shows as these.
-            except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError):
-                damaged.append(name)
-                continue
-            with self._register:
-                self._cameras[name] = _Camera(monitor)
-        return tuple(damaged)
+        try:
+            monitor = _restored(saved.state, self._elsewhere is not None)
+        # A file can hold anything: what is missing, of another kind or beyond any number shows as these.
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError):
+            return False
+        with self._register:
+            self._cameras[saved.sight] = _Camera(monitor, saved.version)
+        self._latest.setdefault(saved.sight.camera, saved.sight)
+        return True
 
-    def _all(self) -> dict[str, _Camera]:
+    def _names(self) -> list[str]:
+        with self._register:
+            return list(dict.fromkeys(sight.camera for sight in self._cameras))
+
+    def _seen_last(self, camera: str) -> _Camera | None:
+        sight = self._latest.get(camera)
+        return None if sight is None else self._cameras.get(sight)
+
+    def _made(self) -> OpticsMonitor:
+        return OpticsMonitor(self._commission, self._false_alarms_per_10k, deferred=self._elsewhere is not None)
+
+    def _all(self) -> dict[Sight, _Camera]:
         with self._register:
             return dict(self._cameras)
 
-    def _watched(self, camera: str) -> _Camera | None:
-        watched = self._cameras.get(camera)
+    def _watched(self, sight: Sight) -> _Camera | None:
+        watched = self._cameras.get(sight)
         if watched is not None:
             return watched
         with self._register:
-            if camera not in self._cameras and len(self._cameras) < self._most:
-                self._cameras[camera] = _Camera(OpticsMonitor(self._commission, self._false_alarms_per_10k))
-            return self._cameras.get(camera)
+            if sight not in self._cameras and len(self._cameras) < self._most:
+                self._cameras[sight] = _Camera(self._made())
+            return self._cameras.get(sight)
 
 
 def _state(monitor: OpticsMonitor) -> State:
@@ -164,9 +291,9 @@ def _copy(watched: _Camera) -> tuple[OpticsMonitor, int]:
         return watched.monitor.copy(), watched.changes
 
 
-def _restored(state: Mapping[str, Any]) -> OpticsMonitor:
+def _restored(state: Mapping[str, Any], deferred: bool) -> OpticsMonitor:
     """The monitor that `state` was taken from, tried on one image, so that it does not fail on every part later."""
-    monitor = OpticsMonitor.from_state(state)
+    monitor = OpticsMonitor.from_state(state, deferred=deferred)
     monitor.resume()
     trial = monitor.copy()
     with np.errstate(divide="raise", over="raise", invalid="raise"):

@@ -21,8 +21,10 @@ from service.commands import (
     learn,
     line,
     model_files,
+    optics,
     play,
     recipes,
+    spc,
 )
 from service.settings import WrongSetting
 from service.terminal import fail
@@ -53,6 +55,8 @@ for module in (
     challenges,
     keys,
     agreement,
+    spc,
+    optics,
     doctor,
     play,
     bench,

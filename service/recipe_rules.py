@@ -11,7 +11,7 @@ from storage.records import LabelBook, Model, Recipe
 DISPOSITIONS = ("reject", "rework", "recheck")
 """What may happen to a part with a defect: never `pass`."""
 FAIL_SAFES = ("recheck", "reject")
-ON_ALARM = ("not_decidable", "continue")
+ON_ALARM = ("not_decidable", "correct", "continue")
 
 DEADLINE_LIMIT_MS = 1e7
 NAME_REMEDY = f"use 1 to {FIELD_LIMIT} printable characters, without a space at either end"
@@ -83,7 +83,7 @@ def _wrong_choices(recipe: Recipe) -> Iterator[Problem]:
     for field, allowed in (("fail_safe", FAIL_SAFES), ("on_optics_alarm", ON_ALARM)):
         value = getattr(recipe, field)
         if value not in allowed:
-            yield Problem(field, f"{field} {value!r} is unknown", f"use {' or '.join(allowed)}")
+            yield Problem(field, f"{field} {value!r} is unknown", f"use {', '.join(allowed[:-1])} or {allowed[-1]}")
     for name, disposition in recipe.class_disposition.items():
         if disposition not in DISPOSITIONS:
             why = "a part with a defect never passes" if disposition == "pass" else "it is unknown"

@@ -68,6 +68,10 @@ class Settings(BaseSettings):
     mqtt_url: str = Field(
         "", description="Broker that verdicts are published to, such as mqtt://HOST:1883; empty: none."
     )
+    webhook_url: str = Field(
+        "",
+        description="Addresses, separated by commas, that optics alarms are posted to as JSON; empty: none.",
+    )
     max_image_mb: float = Field(64.0, gt=0, description="Largest body (MB) that the line server takes; above it 413.")
     max_megapixels: float = Field(64.0, gt=0, description="Largest image (megapixels) that is decoded.")
     commission_images: int = Field(

@@ -10,11 +10,11 @@ from pydantic import TypeAdapter
 from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
 
-from storage import challenges, happenings, inspections, outcomes
+from storage import alarms, challenges, happenings, inspections, outcomes
 from storage.database import Database
 from storage.images.content import ContentStore
 from storage.journal import Journal, Waiting
-from storage.records import Alarm, Challenge, Event, Inspection, Outcome
+from storage.records import Alarm, AlarmChange, Challenge, Event, Inspection, Outcome
 
 BATCH = 500
 SLICE = 25
@@ -33,6 +33,7 @@ class _Kind:
 KINDS = {
     "inspection": _Kind(TypeAdapter(Inspection), inspections.store),
     "alarm": _Kind(TypeAdapter(Alarm), happenings.store_alarms),
+    "alarm_change": _Kind(TypeAdapter(AlarmChange), alarms.store_changes),
     "event": _Kind(TypeAdapter(Event), happenings.store_events),
     "outcome": _Kind(TypeAdapter(Outcome), outcomes.store),
     "challenge": _Kind(TypeAdapter(Challenge), challenges.store),
@@ -45,7 +46,7 @@ class _Decoded:
     record: Any
 
 
-def encode(kind: str, record: Inspection | Alarm | Event | Outcome | Challenge) -> bytes:
+def encode(kind: str, record: Inspection | Alarm | AlarmChange | Event | Outcome | Challenge) -> bytes:
     """The bytes under which a record waits in the journal; an inspection's answer lies beside them, in its entry."""
     without = {"answer"} if kind == "inspection" else None
     return KINDS[kind].adapter.dump_json(record, exclude=without)

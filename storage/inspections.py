@@ -1,20 +1,14 @@
 """Inspections and their views."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from types import MappingProxyType
+from datetime import datetime
 
 from sqlalchemy import (
-    BigInteger,
     ColumnElement,
     Connection,
     RowMapping,
     and_,
-    case,
-    cast,
     exists,
-    extract,
     func,
     select,
 )
@@ -26,26 +20,6 @@ from storage.tables import images, inspections, views
 
 JUDGEABLE = and_(views.c.image_kept, views.c.p_defect.is_not(None))
 """Views that a person can judge and a model can learn from: their image is kept, and could be decoded."""
-
-_NOT_OK = case((inspections.c.evaluation == "not_ok", 1), else_=0)
-_RECHECK = case((inspections.c.disposition == "recheck", 1), else_=0)
-
-PERIODS = MappingProxyType({"hour": timedelta(hours=1), "shift": timedelta(hours=8), "day": timedelta(days=1)})
-"""How long a subgroup of a control chart may be."""
-
-
-@dataclass(frozen=True, slots=True)
-class RejectCount:
-    """One subgroup of production parts and how they were judged."""
-
-    start: datetime
-    end: datetime
-    """Not among the subgroup where it is a period; the time of its last part where it is a number of parts."""
-    parts: int
-    not_ok: int
-    """Parts with a defect (evaluation `not_ok`), whatever their disposition."""
-    rechecks: int
-    """Parts that a person has to look at (disposition `recheck`)."""
 
 
 def store(connection: Connection, new: Sequence[Inspection]) -> int:
@@ -123,13 +97,19 @@ def counts(connection: Connection, since: datetime) -> dict[str, dict[str, int]]
     """Production inspections by station and disposition since a time; superseded records are left out."""
     query = (
         select(inspections.c.station, inspections.c.disposition, func.count())
-        .where(inspections.c.received_at >= since, _in_production())
+        .where(inspections.c.received_at >= since, in_production())
         .group_by(inspections.c.station, inspections.c.disposition)
     )
     result: dict[str, dict[str, int]] = {}
     for station, disposition, count in connection.execute(query):
         result.setdefault(station, {})[disposition] = count
     return result
+
+
+def in_production() -> ColumnElement[bool]:
+    """Records of production that no other has superseded."""
+    replaced = select(inspections.c.supersedes).where(inspections.c.supersedes.is_not(None))
+    return and_(inspections.c.mode == "production", inspections.c.result_id.not_in(replaced))
 
 
 def since_challenge(
@@ -143,35 +123,12 @@ def since_challenge(
             inspections.c.product == product,
             inspections.c.received_at > after,
             inspections.c.disposition == "pass",
-            _in_production(),
+            in_production(),
         )
         .order_by(inspections.c.received_at, inspections.c.result_id)
         .limit(limit)
     )
     return _with_views(connection, connection.execute(query).mappings().all())
-
-
-def reject_counts(
-    connection: Connection,
-    *,
-    station: str | None,
-    product: str | None,
-    since: datetime,
-    until: datetime,
-    per: str | int,
-) -> list[RejectCount]:
-    """Production parts received from `since` up to `until` in subgroups, oldest first; superseded records are left out.
-
-    `per` is one of PERIODS, counted from `since` (its whole second), or a number of parts. Periods without a part are
-    left out; the last parts, too few for a subgroup, are left out as well. None for station or product: all of them.
-    """
-    since, until = since.astimezone(UTC).replace(microsecond=0), until.astimezone(UTC)
-    wanted = [inspections.c.received_at >= since, inspections.c.received_at < until, _in_production()]
-    wanted += [inspections.c.station == station] if station is not None else []
-    wanted += [inspections.c.product == product] if product is not None else []
-    if isinstance(per, int):
-        return _counts_of_parts(connection, wanted, per)
-    return _counts_of_periods(connection, wanted, since, until, PERIODS[per])
 
 
 def last_seen(connection: Connection) -> dict[str, datetime]:
@@ -217,57 +174,6 @@ def unlabelled(connection: Connection, product: str, limit: int, start: str = ""
         .limit(limit)
     )
     return [(sha256, media_type) for sha256, media_type in connection.execute(query)]
-
-
-def _in_production() -> ColumnElement[bool]:
-    replaced = select(inspections.c.supersedes).where(inspections.c.supersedes.is_not(None))
-    return and_(inspections.c.mode == "production", inspections.c.result_id.not_in(replaced))
-
-
-def _counts_of_periods(
-    connection: Connection, wanted: Sequence[ColumnElement[bool]], since: datetime, until: datetime, length: timedelta
-) -> list[RejectCount]:
-    # Each database has its own way from a time to its second.
-    if connection.dialect.name == "postgresql":
-        second = cast(func.floor(extract("epoch", inspections.c.received_at)), BigInteger)
-    else:
-        # Without the fraction: SQLite would round 06:59:59.999999 up.
-        second = cast(func.strftime("%s", func.substr(inspections.c.received_at, 1, 19)), BigInteger)
-    period = ((second - int(since.timestamp())) // int(length.total_seconds())).label("period")
-    query = select(period, func.count(), func.sum(_NOT_OK), func.sum(_RECHECK)).where(*wanted)
-    counts = []
-    for number, parts, not_ok, rechecks in connection.execute(query.group_by(period).order_by(period)):
-        start = since + number * length
-        counts.append(RejectCount(start, min(start + length, until), parts, not_ok, rechecks))
-    return counts
-
-
-def _counts_of_parts(connection: Connection, wanted: Sequence[ColumnElement[bool]], size: int) -> list[RejectCount]:
-    place = func.row_number().over(order_by=(inspections.c.received_at, inspections.c.result_id))
-    numbered = (
-        select(
-            inspections.c.received_at,
-            _NOT_OK.label("not_ok"),
-            _RECHECK.label("recheck"),
-            ((place - 1) // size).label("subgroup"),
-        )
-        .where(*wanted)
-        .subquery()
-    )
-    received_at = numbered.c.received_at
-    query = (
-        select(
-            func.min(received_at),
-            func.max(received_at),
-            func.count(),
-            func.sum(numbered.c.not_ok),
-            func.sum(numbered.c.recheck),
-        )
-        .group_by(numbered.c.subgroup)
-        .having(func.count() == size)
-        .order_by(numbered.c.subgroup)
-    )
-    return [RejectCount(*row) for row in connection.execute(query)]
 
 
 def _with_views(connection: Connection, rows: Sequence[RowMapping]) -> list[Inspection]:

@@ -133,7 +133,7 @@ class Task:
     inspector: str
     """Empty: anybody may do it."""
     kind: str
-    """first | second_opinion | self_repeat | golden | judge_again; inspectors are never told."""
+    """first | second_opinion | self_repeat | golden | judge_again | optics; inspectors are never told."""
     book_version: int
     """The label book that the judgement was asked under."""
     created_at: datetime
@@ -141,6 +141,8 @@ class Task:
     """Until then others are asked about other images; None: it waits for this inspector for ever."""
     label_id: str | None = None
     """The label that did it."""
+    reason: str = ""
+    """Why, where something made it urgent, such as an optics alarm: tasks of different reasons take turns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,19 +359,58 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """A calibrated decision that a camera no longer sees what is normal."""
+    """A calibrated decision that a camera no longer sees what is normal, as it was when it was raised; append-only."""
 
     id: str
     station: str
     camera: str
     product: str
     cause: str
+    """What the image that raised it tells; `AlarmChange` has what the images after it told."""
     chart: str
     ratio: float
     """Chart over its limit when raised."""
     images_since_onset: int
     result_id: str
+    """The inspection that raised it; empty where that is not known."""
     raised_at: datetime
+    side: str | None = None
+    x: float | None = None
+    y: float | None = None
+    motion: dict[str, float] | None = None
+    size: float | None = None
+    """Side, place, motion and size: as `monitoring.diagnosis.Diagnosis`."""
+    heat_map: str = ""
+    """Base64 of 28 x 28 float32, change of the log luminance; empty for alarms of before this was kept."""
+    before_sha256: str | None = None
+    """PNG in the content store: the last picture that was quiet; None where it was not kept."""
+    after_sha256: str | None = None
+    """PNG in the content store: the picture that raised it."""
+    baseline_version: int = 0
+    """Which of the camera's baselines it was judged by, from 1; 0: not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmChange:
+    """What became of an alarm; append-only, one of each kind."""
+
+    alarm_id: str
+    kind: str
+    """`diagnosed`: the cause is final. `cleared`: it stands no more. `asked`, `asked_again`: inspectors were asked."""
+    changed_at: datetime
+    cause: str
+    side: str | None = None
+    x: float | None = None
+    y: float | None = None
+    motion: dict[str, float] | None = None
+    size: float | None = None
+    heat_map: str = ""
+    reason: str = ""
+    """Why it stands no more: `normal_again`, `intended_change`, or `restart` where that made it forgotten."""
+    is_glitch: bool = False
+    """It stands no more, and did so before its cause was final: a few images."""
+    result_id: str | None = None
+    """The inspection that brought the change."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,7 +119,7 @@ label_books = Table(
     Column("version", Integer, primary_key=True),
     Column("classes", JsonClasses, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
-    # These defaults, and that of labels.shift, are for rows of before the columns.
+    # These defaults, and those of labels.shift, tasks.reason and alarms, are for rows of before the columns.
     Column("author", String, nullable=False, server_default=text("''")),
     Column("note", Text, nullable=False, server_default=text("''")),
 )
@@ -190,6 +190,7 @@ tasks = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("expires_at", UtcDateTime),
     Column("label_id", String, index=True),
+    Column("reason", String, nullable=False, server_default=text("''")),
     Index(None, "product", "image_sha256"),
     Index(None, "product", "inspector"),
     Index(None, "product", "expires_at"),
@@ -391,6 +392,36 @@ alarms = Table(
     Column("images_since_onset", Integer, nullable=False),
     Column("result_id", String, nullable=False),
     Column("raised_at", UtcDateTime, nullable=False, index=True),
+    Column("side", String),
+    Column("x", Float),
+    Column("y", Float),
+    Column("motion", JSON(none_as_null=True)),
+    Column("size", Float),
+    Column("heat_map", Text, nullable=False, server_default=text("''")),
+    Column("before_sha256", String(64)),
+    Column("after_sha256", String(64)),
+    Column("baseline_version", Integer, nullable=False, server_default=text("0")),
+    Index(None, "station", "camera", "raised_at"),
+)
+
+# No foreign key: the records of several machines arrive in any order.
+alarm_changes = Table(
+    "alarm_changes",
+    metadata,
+    Column("alarm_id", String, primary_key=True),
+    Column("kind", String, primary_key=True),
+    Column("changed_at", UtcDateTime, nullable=False),
+    Column("cause", String, nullable=False),
+    Column("side", String),
+    Column("x", Float),
+    Column("y", Float),
+    Column("motion", JSON(none_as_null=True)),
+    Column("size", Float),
+    Column("heat_map", Text, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("is_glitch", Boolean, nullable=False),
+    Column("result_id", String),
+    Index(None, "kind", "changed_at"),
 )
 
 events = Table(

@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, func, select, update
 
 from storage.database import from_row, insert_new, to_row
 from storage.records import Task
 from storage.tables import tasks
+
+OPTICS = "optics"
+"""Kind of the tasks that an optics alarm asks for."""
 
 
 def ask(connection: Connection, new: Sequence[Task], expires_at: datetime | None) -> None:
@@ -31,6 +34,21 @@ def waiting(connection: Connection, product: str, inspector: str) -> list[Task]:
         .order_by(tasks.c.created_at, tasks.c.id)
     )
     return [from_row(Task, row) for row in connection.execute(query).mappings()]
+
+
+def open_reasons(connection: Connection, product: str) -> dict[str, int]:
+    """How many tasks of each reason wait, however long it takes; those without a reason are not counted."""
+    query = (
+        select(tasks.c.reason, func.count())
+        .where(
+            tasks.c.product == product,
+            tasks.c.reason != "",
+            tasks.c.expires_at.is_(None),
+            tasks.c.label_id.is_(None),
+        )
+        .group_by(tasks.c.reason)
+    )
+    return {reason: count for reason, count in connection.execute(query)}  # noqa: C416 - a Row is no plain pair for mypy
 
 
 def held_by_others(connection: Connection, product: str, inspector: str, now: datetime) -> set[str]:

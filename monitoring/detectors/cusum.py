@@ -1,7 +1,7 @@
 """Cumulative sum with a dead band: sure on small lasting shifts, blind to what the band holds."""
 
 from collections.abc import Mapping
-from typing import Self
+from typing import ClassVar, Self
 
 from monitoring.saved import number
 
@@ -25,6 +25,7 @@ class Cusum:
     """
 
     __slots__ = ("above", "below", "cap", "dead_band", "limit")
+    shape: ClassVar[tuple[int, ...]] = ()
 
     def __init__(self, dead_band: float = 0.5, limit: float = 10.0) -> None:
         self.dead_band = dead_band

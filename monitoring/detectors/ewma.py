@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Final, Self
+from typing import ClassVar, Final, Self
 
 from monitoring.saved import number
 
@@ -26,6 +26,7 @@ class Ewma:
     """
 
     __slots__ = ("average", "cap", "limit", "weight", "width")
+    shape: ClassVar[tuple[int, ...]] = ()
 
     def __init__(self, weight: float = 0.3, width: float = 5.0) -> None:
         self.weight = weight

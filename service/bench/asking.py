@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from labeling.consensus import aggregate
 from labeling.queue import next_requests
@@ -19,15 +20,16 @@ MIXES: dict[str, Floats] = {
 STARTS = (1, 2)
 """Looks that every image has had before anything is asked for."""
 
-Policy = Callable[[Votes, Consensus, np.ndarray[Any, np.dtype[np.bool_]], np.random.Generator], Ints]
+Bools = npt.NDArray[np.bool_]
+Policy = Callable[[Votes, Consensus, Bools, np.random.Generator], Ints]
 
 
-def at_random(votes: Votes, consensus: Consensus, seen: np.ndarray[Any, Any], rng: np.random.Generator) -> Ints:
+def at_random(votes: Votes, consensus: Consensus, seen: Bools, rng: np.random.Generator) -> Ints:
     """Any image, any inspector who has not seen it."""
     return np.asarray(rng.permutation(np.argwhere(~seen))[:BATCH], np.int64)
 
 
-def by_entropy(votes: Votes, consensus: Consensus, seen: np.ndarray[Any, Any], rng: np.random.Generator) -> Ints:
+def by_entropy(votes: Votes, consensus: Consensus, seen: Bools, rng: np.random.Generator) -> Ints:
     """The least certain images, any inspector who has not seen them."""
     said = consensus.probability
     entropy = np.where(seen.all(axis=1), -1.0, -(said * np.log(np.maximum(said, 1e-12))).sum(axis=1))
@@ -36,7 +38,7 @@ def by_entropy(votes: Votes, consensus: Consensus, seen: np.ndarray[Any, Any], r
     return np.array(pairs, np.int64).reshape(-1, 2)
 
 
-def by_gain(votes: Votes, consensus: Consensus, seen: np.ndarray[Any, Any], rng: np.random.Generator) -> Ints:
+def by_gain(votes: Votes, consensus: Consensus, seen: Bools, rng: np.random.Generator) -> Ints:
     """What the queue asks for."""
     return next_requests(votes, consensus, BATCH, inspector_count=seen.shape[1])
 

@@ -1,5 +1,6 @@
 """`loupe bench`: speed as a ratio to what this machine can do at all, contenders alternating in one run."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -26,6 +27,7 @@ def register(app: typer.Typer) -> None:
     bench.command("swaps")(bench_swaps)
     bench.command("consensus")(bench_consensus)
     bench.command("asking")(bench_asking)
+    bench.command("optics")(bench_optics)
     app.add_typer(bench, name="bench")
 
 
@@ -141,16 +143,20 @@ def bench_asking(
     first: Annotated[int, typer.Option("--first", min=0, help="Seed of the first panel.")] = 0,
     json: Json = False,
 ) -> None:
-    """How many judgements the queue needs to be as right as asking at random, on simulated inspectors.
+    """How right labels get for the judgements, and for the money where inspectors differ, by who is asked about what.
 
     Example: loupe bench asking --seeds 5
     """
+    from service.bench import buying
     from service.bench.asking import POLICIES, measure
 
+    panels = range(first, first + seeds)
     with progress("asking") as report:
-        found = measure(range(first, first + seeds), report)
+        found = measure(panels, report)
+    with progress("buying") as report:
+        bought = buying.measure(panels, report)
     if json:
-        emit(found)
+        emit({"judgements": found, "money": bought})
         return
     rows = [
         (
@@ -165,6 +171,65 @@ def bench_asking(
     ]
     heads = ["mix", "looks before", "asked by", "accuracy at 200", "as random at 100", "at 150", "at 200"]
     table("further judgements", heads, rows)
+    bought_rows = [
+        (
+            row["team"],
+            str(row["controls"]),
+            row["policy"],
+            f"{row['mean']:.4f}",
+            f"{row['above_entropy']:+.4f} ± {1.96 * row['error']:.4f}",
+        )
+        for row in buying.overall(bought)
+    ]
+    heads = ["team", "known answers", "asked by", "mean accuracy", "above entropy"]
+    table("for the money, of inspectors who differ", heads, bought_rows)
+
+
+def bench_optics(
+    cameras: Annotated[
+        list[str] | None, typer.Option("--camera", help="Only this simulated camera; may be repeated.")
+    ] = None,
+    commission: Annotated[
+        int | None, typer.Option("--commission", min=50, help="Images that teach what is normal; default: a day, 8000.")
+    ] = None,
+    peers: Annotated[bool, typer.Option("--peers", help="river's detectors too, from `make bench-peers`.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables as Markdown.")] = False,
+    quick: Quick = False,
+    json: Json = False,
+) -> None:
+    """The optics monitor beside detectors of brightness, on simulated cameras: who notices what, at equal false alarms.
+
+    What is printed is explained in docs/optics-bench.md.
+
+    Example: loupe bench optics --quick
+    """
+    from service.bench.optics import FULL, QUICK, has_river, measure
+    from service.bench.optics_report import as_markdown, summary, tables
+    from service.bench.peers import PYTHON, PeersMissing
+    from simulation.light.cameras import CAMERAS
+
+    if unknown := sorted(set(cameras or ()) - set(CAMERAS)):
+        raise typer.BadParameter(f"{unknown[0]} is none of {', '.join(CAMERAS)}", param_hint="--camera")
+    if json and markdown:
+        raise typer.BadParameter("print one of them", param_hint="--json / --markdown")
+    plan = QUICK if quick else FULL
+    if commission is not None:
+        plan = replace(plan, commission=commission)
+    if peers and not PYTHON.exists():
+        raise PeersMissing
+    river = PYTHON if peers and has_river(PYTHON) else None
+    if peers and river is None:
+        note(f"river is left out: {PYTHON} has none; run `make bench-peers` again")
+    with progress("measuring") as report:
+        runs, others = measure(plan, cameras or tuple(CAMERAS), river=river, report=report)
+    result = summary(plan, runs, others)
+    if json:
+        emit(result)
+    elif markdown:
+        sys.stdout.write(as_markdown(result))
+    else:
+        for title, heads, rows in tables(result):
+            table(title, heads, rows)
 
 
 def _size_px(text: str) -> tuple[int, int]:

@@ -91,7 +91,9 @@ def set_recipe(
         str | None, typer.Option("--fail-safe", help="recheck or reject, where nothing can be decided.")
     ] = None,
     deadline_ms: Annotated[float | None, typer.Option("--deadline-ms", help="Deadline in ms; 0 for none.")] = None,
-    on_optics_alarm: Annotated[str | None, typer.Option("--on-optics-alarm", help="not_decidable or continue.")] = None,
+    on_optics_alarm: Annotated[
+        str | None, typer.Option("--on-optics-alarm", help="not_decidable, correct or continue.")
+    ] = None,
     keep_ok_share: Annotated[
         float | None, typer.Option("--keep-ok-share", min=0.0, max=1.0, help="Share of good parts whose image is kept.")
     ] = None,

@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import chain, count, islice
+from itertools import chain, count, islice, zip_longest
 
-from labeling.book_changes import JUDGE_AGAIN
 from labeling.label_book import book_of
 from labeling.queue import REPEAT_AFTER_S
 from service.console.rankings import Rankings
@@ -32,8 +31,8 @@ HELD_FOR = timedelta(minutes=10)
 """Nobody else is asked about an image for this long after an inspector was, as far as there are others to ask about."""
 GOLDEN_SHARE = 1 / 20
 SELF_REPEAT_SHARE = 1 / 20
-JUDGE_AGAIN_SHARE = 1 / 3
-"""Of the images shown while there are others; what a new label book calls into question can't wait for ever."""
+WAITING_SHARE = 1 / 3
+"""Of the images shown while there are others; what a new label book or an alarm calls into question can't wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +64,9 @@ class _Wanted:
 def worklist(database: Database, rankings: Rankings, product: str, inspector: str, n: int, now: datetime) -> Worklist:
     """At most `n` images for the inspector: first those that nobody has judged, then where another look helps most.
 
-    Among them, unannounced, are images with a known answer, images that the inspector has judged before, and images
-    whose definition has changed since. What is handed out is held for this inspector for a while.
+    Among them, unannounced, are images with a known answer, images that the inspector has judged before, images whose
+    definition has changed since, and images that an optics alarm calls into question. What is handed out is held for
+    this inspector for a while.
 
     Raises UnknownProduct, DatabaseUnavailable.
     """
@@ -90,7 +90,8 @@ def worklist(database: Database, rankings: Rankings, product: str, inspector: st
             )
             for is_held in (False, True)
         ]
-        again = iter({task.image_sha256: _again(task) for task in waiting}.values())
+        of_own = [task for task in waiting if task.inspector or task.image_sha256 not in held]
+        again = iter({task.image_sha256: _again(task) for task in _in_turn(of_own)}.values())
         checks = {
             "golden": lambda: _golden(decided, looks, version, now),
             "self_repeat": lambda: _repeats(looks, decided, version, now),
@@ -176,8 +177,17 @@ def _repeats(
             yield _Wanted(sha256, "self_repeat", version)
 
 
+def _in_turn(waiting: Sequence[Task]) -> Iterator[Task]:
+    """One task of each reason, then another of each, so that none has to wait for all of another."""
+    by_reason: dict[str, list[Task]] = {}
+    for task in waiting:
+        by_reason.setdefault(task.reason, []).append(task)
+    for turn in zip_longest(*by_reason.values()):
+        yield from (task for task in turn if task is not None)
+
+
 def _again(task: Task) -> _Wanted:
-    return _Wanted(task.image_sha256, JUDGE_AGAIN, task.book_version)
+    return _Wanted(task.image_sha256, task.kind, task.book_version)
 
 
 def _mixed(
@@ -202,7 +212,7 @@ def _mixed(
             return
         chance = _chance(whose, place)
         one = _check(checks, done, chance, point)
-        if one is None and upcoming_again is not None and (upcoming is None or chance >= 1 - JUDGE_AGAIN_SHARE):
+        if one is None and upcoming_again is not None and (upcoming is None or chance >= 1 - WAITING_SHARE):
             one, upcoming_again = upcoming_again, next(again, None)
         one = one or upcoming
         if one is not None and one.image_sha256 not in done:
@@ -238,6 +248,10 @@ def _known(
     """Those whose image can be shown, with its media type; a label may name an image that the product has lost."""
     while near := list(islice(wanted, n)):
         types = {**pictures.media_types(connection, product, [one.image_sha256 for one in near]), **fresh}
+        # Images of the line that nobody has judged are no images of the product yet, and may be too many to be `fresh`.
+        for sha256 in {one.image_sha256 for one in near if one.kind == task_store.OPTICS} - types.keys():
+            if (kept := inspections.kept_view(connection, product, sha256)) is not None:
+                types[sha256] = kept[1].media_type
         yield from ((one, types[one.image_sha256]) for one in near if one.image_sha256 in types)
 
 

@@ -1,7 +1,7 @@
 """The bodies that the line gets."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import orjson
@@ -137,7 +137,8 @@ def _view(look: Look, active: Active) -> dict[str, Any]:
         "regions": _regions(score.regions) if score and score.regions is not None else None,
         "optics": {
             "state": look.drift_state,
-            "signals": look.ratios,
+            "signals": look.signals,
+            **({"correction": asdict(look.correction)} if look.correction is not None else {}),
         },
     }
 

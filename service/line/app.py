@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -15,19 +15,23 @@ from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from models.classifier import Scorer
+from service.line import baselines
+from service.line.alarm_book import INTENDED_CHANGE
 from service.line.answers import reply_from
 from service.line.docs_page import docs_page
 from service.line.forwarding import FORWARDED, LONGEST_S, Elsewhere, refuse_elsewhere
 from service.line.hot_page import with_hot_routes
 from service.line.open_inference import open_inference
+from service.line.optics_view import alarms_json, picture, show_baselines, sights_json
 from service.line.outcomes import PersonsWord, take_word
 from service.line.posting import post_challenge, post_inspection
 from service.line.process_control import spc
 from service.line.refusals import DISPOSITION, refusal, worded
-from service.line.requests import Refusal, part_key
+from service.line.requests import FIELD_LIMIT, Refusal, WrongRequest, part_key
 from service.line.server import LineServer
 from service.line.verdicts import NOT_INSPECTED, NOT_READY
 from service.line.waiting import TooManyWait
+from service.spc_text import as_csv
 from storage import challenges, inspections, outcomes
 from storage.database import DatabaseUnavailable
 from storage.journal import JournalBroken
@@ -261,6 +265,7 @@ def _genealogy(inspection: Inspection, said: list[Outcome]) -> dict[str, Any]:
 
 def _get_spc(
     line: Line,
+    request: Request,
     chart: str = "p",
     station: str | None = None,
     product: str | None = None,
@@ -269,9 +274,17 @@ def _get_spc(
     per: str = "hour",
     of: str = "not_ok",
     centre: float | None = None,
-) -> dict[str, Any]:
-    """The control chart of rejects: chart=p (varying subgroups) or np (subgroups of as many parts as `per` says)."""
-    return spc(
+    by: str | None = None,
+    class_name: Annotated[str | None, Query(alias="class", description="A class's name or number.")] = None,
+    baseline_until: str | None = None,
+    rules: str | None = None,
+    weight: float | None = None,
+    form: Annotated[str, Query(alias="format", description="json, or csv (also by Accept: text/csv).")] = "",
+) -> Response:
+    """The control chart of rejects: chart=p or laney (varying subgroups), np (as many parts as `per` says), ewma."""
+    if form not in ("", "json", "csv"):
+        raise WrongRequest(f"format={form[:FIELD_LIMIT]!r} is unknown", "use json or csv")
+    found = spc(
         line.database,
         chart=chart,
         station=station,
@@ -281,8 +294,16 @@ def _get_spc(
         per=per,
         of=of,
         centre=centre,
+        by=by,
+        class_name=class_name,
+        baseline_until=baseline_until,
+        rules=rules,
+        weight=weight,
         now=line.clock(),
     )
+    if form == "csv" or (not form and "text/csv" in request.headers.get("accept", "")):
+        return Response(as_csv(found), media_type="text/csv")
+    return JSONResponse(found)
 
 
 def _get_stations(line: Line) -> list[dict[str, Any]]:
@@ -342,9 +363,37 @@ def _post_intended_change(station: str, camera: str, line: Line) -> dict[str, An
     name = f"{station}/{camera}"
     if name not in line.watch.summary():
         raise HTTPException(404, f"camera {name} has not sent an image yet")
-    line.watch.intended_change(name)
-    line.pipeline.event("intended_change", name, {})
+    former = line.watch.intended_change(name)
+    if former is not None:
+        line.episodes.end(former.sight, INTENDED_CHANGE)
+        baselines.keep(line.baselines, former)
+    line.pipeline.event("intended_change", name, {"former_version": former.version if former else None})
     return {"camera": name, "state": line.watch.summary()[name]}
+
+
+def _get_optics(line: Line, station: str | None = None) -> dict[str, Any]:
+    """How light and optics are watched here: every camera and product with its baseline and the alarm that stands."""
+    found = sights_json(line.watch, line.episodes)
+    return {"sights": [one for one in found if not station or one["station"] == station]}
+
+
+def _get_alarms(
+    line: Line,
+    station: str | None = None,
+    camera: Annotated[str | None, Query(description="A camera, or STATION/CAMERA.")] = None,
+    limit: int = 50,
+    heat_map: Annotated[bool, Query(description="With 28 rows of 28 changes of the log luminance.")] = False,
+) -> dict[str, Any]:
+    """The newest optics alarms with what became of them, newest first."""
+    return {"alarms": alarms_json(line.database, station=station, camera=camera, limit=limit, heat_map=heat_map)}
+
+
+def _get_picture(alarm_id: str, name: Literal["before", "after"], line: Line) -> Response:
+    """PNG: the last picture that was quiet before an optics alarm, or the one that raised it."""
+    found = picture(line.database, line.images, line.episodes, alarm_id, name)
+    if found is None:
+        raise HTTPException(404, f"there is no picture {name} alarm {alarm_id[:FIELD_LIMIT]}")
+    return Response(found, media_type="image/png")
 
 
 def _docs(request: Request) -> HTMLResponse:
@@ -366,6 +415,7 @@ def _ready(line: Line) -> Response:
 
 def _metrics(line: Line) -> Response:
     """Prometheus text format."""
+    show_baselines(line.watch, line.episodes, line.metrics)
     return Response(generate_latest(line.registry), media_type=CONTENT_TYPE_LATEST)
 
 
@@ -412,6 +462,9 @@ GET_ROUTES: dict[str, Callable[..., Any]] = {
     "/v1/stations": _get_stations,
     "/v1/stations/{station}/state": _get_state,
     "/v1/spc": _get_spc,
+    "/v1/optics": _get_optics,
+    "/v1/optics/alarms": _get_alarms,
+    "/v1/optics/alarms/{alarm_id}/{name}": _get_picture,
 }
 POST_ROUTES: dict[str, Callable[..., Any]] = {
     "/v1/inspections/{result_id}/disposition": _post_disposition,

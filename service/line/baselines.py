@@ -1,21 +1,19 @@
-"""What the optics monitors have learnt outlives a restart: one file a camera."""
+"""What the optics monitors have learnt outlives a restart: one file a sight of a camera."""
 
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import structlog
 
-from monitoring.watch import Watch
+from monitoring.watch import Saved, Sight, Watch
 from storage.journal.segments import sync_folder
 
 SUFFIX = ".json"
 ASIDE = ".unreadable"
-FORMER = "optics.json"
-"""Beside the folder: all cameras in one file, as version 0.1 wrote them."""
+FORMER = ".former"
+"""Suffix of a baseline that an intended change replaced."""
 log = structlog.get_logger("line")
 
 
@@ -25,11 +23,10 @@ def restore(watch: Watch, folder: Path) -> None:
     A baseline that can't be read is no reason to refuse to serve: that would stop the line.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    _take_up_former(watch, folder)
-    paths = sorted(folder.glob(f"*{SUFFIX}"))
-    for path, camera, state in _saved(paths):
-        if watch.restore({camera: state}):
-            log.error("baseline_damaged", camera=camera, path=str(path))
+    for path in sorted(folder.glob(f"*{SUFFIX}")):
+        saved = _read(path)
+        if saved is not None and not watch.restore(saved):
+            log.error("baseline_damaged", camera=saved.sight.camera, path=str(path))
             path.replace(path.with_suffix(ASIDE))
 
 
@@ -38,44 +35,40 @@ def save(watch: Watch, folder: Path) -> None:
 
     Raises OSError.
     """
-    for camera, state in watch.changed_states():
-        _write(folder, camera, state)
+    for saved in watch.changed_states():
+        _write(folder / _name(saved.sight), saved)
 
 
-def _write(folder: Path, camera: str, state: Mapping[str, Any]) -> None:
+def keep(folder: Path, former: Saved) -> None:
+    """Keep a baseline that is used no more, beside the present one, under its version. Raises OSError."""
+    name = Path(_name(former.sight))
+    _write(folder / f"{name.stem}.v{former.version}{FORMER}", former)
+
+
+def _name(sight: Sight) -> str:
     # Names come from outside and may be longer than a file's name, so they stand in the file.
-    path = folder / f"{hashlib.sha256(camera.encode()).hexdigest()[:24]}{SUFFIX}"
+    named = json.dumps(sight)
+    return f"{hashlib.sha256(named.encode()).hexdigest()[:24]}{SUFFIX}"
+
+
+def _write(path: Path, saved: Saved) -> None:
     partial = path.with_suffix(".part")
     # A power cut must not cost what a commissioning has learnt: the file first, then its name.
     with partial.open("w") as file:
-        json.dump({"camera": camera, "state": state}, file)
+        fields = {"camera": saved.sight.camera, "variant": saved.sight.variant, "version": saved.version}
+        json.dump({**fields, "state": saved.state}, file)
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
-    sync_folder(folder)
+    sync_folder(path.parent)
 
 
-def _saved(paths: list[Path]) -> Iterator[tuple[Path, str, dict[str, Any]]]:
-    for path in paths:
-        try:
-            found = json.loads(path.read_text())
-            yield path, str(found["camera"]), dict(found["state"])
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            log.error("baseline_unreadable", path=str(path), reason=str(error))
-            path.replace(path.with_suffix(ASIDE))
-
-
-def _take_up_former(watch: Watch, folder: Path) -> None:
-    former = folder.parent / FORMER
-    if not former.exists():
-        return
+def _read(path: Path) -> Saved | None:
     try:
-        states = {str(camera): dict(state) for camera, state in json.loads(former.read_text()).items()}
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        log.error("baseline_unreadable", path=str(former), reason=str(error))
-        states = {}
-    for camera in watch.restore(states):
-        log.error("baseline_damaged", camera=camera, path=str(former))
-    for camera, state in watch.states().items():
-        _write(folder, camera, state)
-    former.replace(former.with_suffix(ASIDE if not states else ".taken-over"))
+        found = json.loads(path.read_text())
+        sight = Sight(str(found["camera"]), str(found["variant"]))
+        return Saved(sight, int(found["version"]), dict(found["state"]))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        log.error("baseline_unreadable", path=str(path), reason=str(error))
+        path.replace(path.with_suffix(ASIDE))
+        return None

@@ -9,9 +9,10 @@ import structlog
 from models.classifier import ViewScore
 from models.preprocess import UnreadableImage, prepare
 from models.scoring import score_prepared
-from monitoring.signals import signature
+from monitoring.correction import Correction
 from monitoring.watch import Observation, Watch
 from service.line.champions import Active
+from service.line.correcting import Corrections
 from service.line.requests import PartRequest, ViewRequest
 
 UNWATCHED = "unwatched"
@@ -32,6 +33,8 @@ class Look:
     observation: Observation | None = None
     optics_cause: str | None = None
     """The cause of an optics alarm that stands for this camera."""
+    correction: Correction | None = None
+    """What was taken out of the image before it was scored."""
     unreadable: str | None = None
     broken: str | None = None
     decode_ms: float = 0.0
@@ -48,13 +51,20 @@ class Look:
         return self.observation.state if self.observation else UNWATCHED
 
     @property
-    def ratios(self) -> Mapping[str, float]:
-        """Every chart of the camera over its limit, rounded and finite; not to be changed."""
-        return self.observation.rounded if self.observation is not None else {}
+    def signals(self) -> Mapping[str, float]:
+        """Every signal of the camera over its limit."""
+        return self.observation.signals if self.observation is not None else {}
 
 
 def look(
-    part: PartRequest, view: ViewRequest, body: bytes, digest: str, active: Active, watch: Watch, pixel_limit: int
+    part: PartRequest,
+    view: ViewRequest,
+    body: bytes,
+    digest: str,
+    active: Active,
+    watch: Watch,
+    corrections: Corrections,
+    pixel_limit: int,
 ) -> Look:
     """Decode, watch and score a view; whatever goes wrong is in the result and never raised."""
     began = time.perf_counter()
@@ -65,15 +75,18 @@ def look(
     except Exception as error:  # noqa: BLE001 - the edge of the process: the line must be answered
         return Look(view, digest, broken=_broken(part, error))
     decoded = time.perf_counter()
-    observation, cause, score, broken = None, None, None, None
+    observation, cause, correction, score, broken = None, None, None, None, None
     try:
         if part.mode == "production":
-            camera = part.watched_camera(view)
-            observation = watch.observe(camera, signature(prepared.overview))
-            standing = watch.standing(camera)
-            cause = standing.cause if standing is not None else None
+            camera, product = part.watched_camera(view), active.model.product
+            observation = watch.observe(camera, prepared.overview, product)
+            if observation.standing is not None:
+                cause = observation.standing.cause
+                prepared, correction = corrections.corrected(camera, prepared, observation, active)
         watched = time.perf_counter()
         score = score_prepared(active.classifier, prepared)
+        if observation is not None:
+            corrections.learn(part.watched_camera(view), prepared, observation, score, active)
     except Exception as error:  # noqa: BLE001 - the edge of the process: the line must be answered
         broken = _broken(part, error)
         watched = decoded
@@ -87,6 +100,7 @@ def look(
         score,
         observation,
         cause,
+        correction,
         broken=broken,
         decode_ms=1000 * (decoded - began),
         infer_ms=1000 * (time.perf_counter() - watched),

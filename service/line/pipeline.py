@@ -5,14 +5,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 import structlog
 
 from monitoring.metrics import LineMetrics
-from monitoring.watch import Watch
+from monitoring.watch import Sight, Watch
 from service.line.answers import Reply, is_simulated, reply_from, reply_of
 from service.line.champions import Active
+from service.line.correcting import Corrections
+from service.line.episodes import Episodes
 from service.line.joining import OpenPart, OpenParts
 from service.line.looking import Look, look
 from service.line.recording import (
@@ -28,10 +29,8 @@ from service.line.recording import (
 from service.line.requests import DEFAULT_VIEW, OtherImage, Overloaded, PartRequest, ViewRequest, WrongRequest
 from service.line.tickets import Ticket, Tickets, other_image, other_mode
 from service.line.verdicts import DEADLINE, STORAGE, Verdict, decide, undecided
-from storage.drain import encode
 from storage.images.content import ContentStore
-from storage.journal import Answered, Entry, Journal, JournalBroken
-from storage.records import Alarm
+from storage.journal import Answered, Journal, JournalBroken
 
 JOIN_WAIT_MS = 10_000.0
 """How long a part waits for its other views where nobody names a deadline."""
@@ -103,6 +102,8 @@ class LinePipeline:
         journal: Journal,
         images: ContentStore,
         watch: Watch,
+        corrections: Corrections,
+        episodes: Episodes,
         metrics: LineMetrics,
         clock: Callable[[], datetime],
         told: Told,
@@ -111,7 +112,8 @@ class LinePipeline:
         window: timedelta,
         pixel_limit: int,
     ) -> None:
-        self._journal, self._images, self._watch, self._metrics, self._clock = journal, images, watch, metrics, clock
+        self._journal, self._images, self._metrics, self._clock = journal, images, metrics, clock
+        self._watch, self._corrections, self._episodes = watch, corrections, episodes
         self._told = told
         """Called with every last word on a part, before it is on its way to whoever posted it."""
         self._earlier = earlier
@@ -273,13 +275,22 @@ class LinePipeline:
         except JournalBroken as error:
             reply = self._unrecorded(case, looks, error)
         pace.took(1000 * (time.perf_counter() - begun) / len(looks))
-        self._watched(case, reply, looks)
+        self._watched(case, arrival.active, reply, looks)
         return reply
 
     def _look(self, case: _Case, active: Active) -> list[Look]:
         arrival, part = case.arrival, case.arrival.part
         looks = [
-            look(part, v, arrival.bodies[v.view_id], case.digests[v.view_id], active, self._watch, self._pixel_limit)
+            look(
+                part,
+                v,
+                arrival.bodies[v.view_id],
+                case.digests[v.view_id],
+                active,
+                self._watch,
+                self._corrections,
+                self._pixel_limit,
+            )
             for v in part.views
         ]
         case.timing_ms["decode"] = sum(found.decode_ms for found in looks)
@@ -326,7 +337,7 @@ class LinePipeline:
                 open_part.active.pace.took(1000 * (time.perf_counter() - began) / len(looks))
         finally:
             self.open_parts.leave(open_part)
-        self._watched(case, reply, looks)
+        self._watched(case, open_part.active, reply, looks)
         return reply
 
     def _joined(self, case: _Case, open_part: OpenPart, looks: Sequence[Look]) -> Reply:
@@ -516,43 +527,17 @@ class LinePipeline:
         )
         self._told(part, reply.body)
 
-    def _watched(self, case: _Case, reply: Reply, looks: Sequence[Look]) -> None:
-        """An alarm reaches the database, the metrics and the log; its clearing does too."""
-        part = case.arrival.part
+    def _watched(self, case: _Case, active: Active, reply: Reply, looks: Sequence[Look]) -> None:
+        """What the images said of their cameras reaches the metrics, and the alarms that stand."""
+        part, product, at = case.arrival.part, active.model.product, case.arrival.received_at
         for found in looks:
             observation = found.observation
             if observation is None:
                 continue
             camera = part.watched_camera(found.view)
-            self._metrics.watched(camera, observation.rounded, found.optics_cause is not None)
-            if observation.alarm is None and not observation.cleared:
-                continue
-            try:
-                if observation.alarm is not None:
-                    self._store_alarm(case, reply, found.view, observation.alarm)
-                else:
-                    self.event("optics_alarm_cleared", camera, {"result_id": reply.result_id})
-            except JournalBroken as error:
-                self._log.error("journal_broken", reason=str(error))
-
-    def _store_alarm(self, case: _Case, reply: Reply, view: ViewRequest, raised: Any) -> None:
-        arrival = case.arrival
-        camera = arrival.part.watched_camera(view)
-        alarm = Alarm(
-            id=new_id(),
-            station=arrival.part.station,
-            camera=view.camera,
-            product=arrival.active.model.product,
-            cause=raised.cause,
-            chart=raised.chart,
-            ratio=float(raised.ratio),
-            images_since_onset=max(0, raised.at_image - raised.onset),
-            result_id=reply.result_id,
-            raised_at=arrival.received_at,
-        )
-        self._metrics.alarmed(camera, alarm.cause)
-        self._log.warning("optics_alarm", camera=camera, cause=alarm.cause, ratio=round(alarm.ratio, 2))
-        self._journal.append(Entry(alarm.id, "alarm", encode("alarm", alarm), alarm.raised_at))
+            standing = observation.standing is not None
+            self._metrics.watched(camera, observation.charts, observation.rounded, standing)
+            self._episodes.see(Sight(camera, product), observation, reply.result_id, at)
 
 
 def _too_late(arrival: Arrival) -> str:

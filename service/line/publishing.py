@@ -1,4 +1,4 @@
-"""Verdicts over MQTT: a queue that never makes the line wait, and a thread that brings it to the broker."""
+"""Verdicts and optics alarms over MQTT: a queue that never makes the line wait, and a thread that empties it."""
 
 import logging
 import math
@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 from paho.mqtt.client import Client
@@ -30,7 +30,11 @@ WINDOW = 200
 IDLE_S = 1.0
 LEAVE_WAIT_S = 0.5
 
-_Message = tuple[str, bytes]
+
+class _Message(NamedTuple):
+    topic: str
+    body: bytes
+    is_retained: bool = False
 
 
 class NoTopicName(ValueError):
@@ -52,6 +56,14 @@ def verdict_topic(station: str) -> str:
     return f"loupe/{_level(station)}/verdict"
 
 
+def optics_topic(station: str) -> str:
+    """Where what became of a station's light and optics is published, retained.
+
+    Raises NoTopicName.
+    """
+    return f"loupe/{_level(station)}/optics"
+
+
 def state_topic(client: str) -> str:
     """Where a line server says, retained, whether it is online.
 
@@ -67,10 +79,11 @@ def _level(name: str) -> str:
 
 
 class VerdictPublisher:
-    """Brings verdicts to a broker, at least once and in order, for as long as the queue holds them.
+    """Brings messages to a broker, at least once and in order, for as long as the queue holds them.
 
-    The broker may be away, at the start too: verdicts wait for it, and when `limit` wait the oldest makes room.
-    `counted` is told of every verdict, from any thread: True when the broker has acknowledged it, False when it was
+    The broker may be away, at the start too: messages wait for it, and when `limit` wait the oldest makes room. What a
+    broker is to retain is said to it again with every connection, as it may have lost it, or the queue may have.
+    `counted` is told of every message, from any thread: True when the broker has acknowledged it, False when it was
     dropped. `client` names this line server in its state topic; default: the machine's name.
 
     Raises WrongMqttAddress, NoTopicName.
@@ -83,6 +96,8 @@ class VerdictPublisher:
         self._state_topic = state_topic(client or socket.gethostname())
         self._limit, self._counted = limit, counted
         self._waiting: deque[_Message] = deque()
+        self._retained: dict[str, bytes] = {}
+        """The last body of every topic that the broker retains."""
         self._lock = threading.Lock()
         self._ended = False
         self._work, self._closing = threading.Event(), threading.Event()
@@ -98,7 +113,18 @@ class VerdictPublisher:
 
         Raises NoTopicName.
         """
-        message = verdict_topic(station), body
+        self._queue(_Message(verdict_topic(station), body))
+
+    def publish_optics(self, station: str, body: bytes) -> None:
+        """Queue what became of a station's light and optics, for the broker to retain; returns at once.
+
+        Raises NoTopicName.
+        """
+        message = _Message(optics_topic(station), body, is_retained=True)
+        self._queue(message)
+        self._retained[message.topic] = body
+
+    def _queue(self, message: _Message) -> None:
         with self._lock:
             is_full = self._ended or len(self._waiting) >= self._limit
             if not self._ended:
@@ -163,6 +189,7 @@ class VerdictPublisher:
             session.turn(BURST_S)
         if session.is_accepted:
             self._tell(True)
+            self._remind(session)
         while session.is_open and not self._is_done():
             if self._sent_burst(session):
                 time.sleep(BURST_S)
@@ -175,6 +202,13 @@ class VerdictPublisher:
                 session.turn(BURST_S)
         if session.is_open and session.is_accepted:
             session.leave()
+
+    def _remind(self, session: "_Session") -> None:
+        """Say to a broker what it is to retain, but for what the queue is going to say."""
+        coming = {message.topic for message in self._waiting.copy() if message.is_retained}
+        for topic, body in self._retained.copy().items():
+            if topic not in coming:
+                session.remind(topic, body)
 
     def _sent_burst(self, session: "_Session") -> bool:
         """Send what waits and fits into the window; False where there was nothing."""
@@ -271,9 +305,13 @@ class _Session:
     def send(self, message: _Message) -> None:
         """Pass a message on; where the connection has gone it is among the unacknowledged like the others."""
         self._passing = message
-        info = self._client.publish(*message, qos=1)
+        info = self._client.publish(message.topic, message.body, qos=1, retain=message.is_retained)
         self.in_flight[info.mid] = message
         self._passing = None
+
+    def remind(self, topic: str, body: bytes) -> None:
+        """Say what the broker is to retain; if that is lost, the next connection says it again."""
+        self._client.publish(topic, body, qos=1, retain=True)
 
     def unacknowledged(self) -> list[_Message]:
         """What must be sent again, oldest first."""

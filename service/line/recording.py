@@ -204,5 +204,5 @@ def _view(result_id: str, look: Look, *, kept: bool) -> View:
         class_name=look.score.class_name if look.score else None,
         p_defect=look.score.p_defect if look.score else None,
         novelty=look.score.novelty if look.score else None,
-        signals=dict(look.ratios),
+        signals=dict(look.signals),
     )

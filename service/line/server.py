@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,11 +19,16 @@ from monitoring.watch import Watch
 from service.line import baselines
 from service.line.access import Access
 from service.line.admission import Admission
+from service.line.alarm_book import AlarmBook
+from service.line.alarm_memory import recall
 from service.line.background import Repeating
 from service.line.champions import Champions, Swap
+from service.line.correcting import Corrections
 from service.line.dispatch import Dispatcher
+from service.line.episodes import Episodes
 from service.line.forwarding import Forwarder
 from service.line.loading import ModelLoader
+from service.line.optics_tasks import ask_inspectors
 from service.line.ownership import BEAT_S, Ownership, owner_id
 from service.line.pipeline import LinePipeline, Told
 from service.line.publishing import VerdictPublisher
@@ -33,6 +39,7 @@ from service.line.siblings import Siblings
 from service.line.stations import Stations
 from service.line.stopping import Stopping
 from service.line.waiting import Waiters
+from service.line.webhook import Webhook, read_addresses
 from service.settings import Settings
 from service.wiring import now
 from storage import challenges, keys
@@ -53,8 +60,12 @@ EXPIRE_INTERVAL_S = 0.02
 IDLE_S = 5.0
 SAVE_INTERVAL_S = 30.0
 SIBLINGS_INTERVAL_S = 10.0
+ASK_POLLS = 5
+"""Promotions are looked for so many times as often as alarms that inspectors can be asked about."""
+ASK_PAUSE_MAX_S = 60.0
 LOCK_WAIT_S = 5.0
 """Another line server may be draining the journal of this one when it starts again."""
+ALARMS = "alarms.json"
 FIRST_DRAIN_S = 3.0
 """At the end, stations are given back when everything is drained, or after this time."""
 
@@ -68,6 +79,9 @@ class LineServer:
     images: ContentStore
     journal: Journal
     watch: Watch
+    baselines: Path
+    """Where what the watch has learnt is kept."""
+    episodes: Episodes
     champions: Champions
     access: Access
     stations: Stations
@@ -142,7 +156,8 @@ def running(settings: Settings) -> Iterator[LineServer]:
 
     The database may be away: verdicts wait for the first model, records wait in the journal.
 
-    Raises JournalLocked, JournalUnusable, WrongDatabaseUrl, UnknownImageStore, SchemaBehind, WrongMqttAddress.
+    Raises JournalLocked, JournalUnusable, WrongDatabaseUrl, UnknownImageStore, SchemaBehind, WrongMqttAddress,
+    WrongWebhookAddress.
     """
     folder = settings.line_folder
     with ExitStack() as closing:
@@ -161,10 +176,12 @@ def running(settings: Settings) -> Iterator[LineServer]:
         closing.callback(journal.close)
         server = _assembled(settings, database, images, journal, access, folder, closing)
         recover(journal, server.told)
-        baselines.restore(server.watch, folder / "baselines")
-        closing.callback(baselines.save, server.watch, folder / "baselines")
+        baselines.restore(server.watch, server.baselines)
+        server.episodes.resume(recall(folder / ALARMS))
+        closing.callback(baselines.save, server.watch, server.baselines)
         closing.callback(_release, server)
         closing.callback(_drain_rest, server, FIRST_DRAIN_S)
+        closing.callback(server.episodes.close)
         for thread in _threads(server, folder):
             closing.callback(thread.start().stop)
         closing.callback(server.dispatcher.close)
@@ -182,11 +199,28 @@ def _assembled(
 ) -> LineServer:
     registry = CollectorRegistry()
     metrics = LineMetrics(registry)
-    watch, waiters = Watch(settings.commission_images), Waiters()
+    chores = ThreadPoolExecutor(1, "optics")
+    closing.callback(chores.shutdown, cancel_futures=True)
+    elsewhere = _elsewhere(chores)
+    watch, waiters = Watch(settings.commission_images, elsewhere=elsewhere), Waiters()
     publisher = None
     if settings.mqtt_url:
         publisher = VerdictPublisher(settings.mqtt_url, counted=metrics.published)
         closing.callback(publisher.close)
+    webhooks = [Webhook(url, counted=metrics.alerted) for url in read_addresses(settings.webhook_url)]
+    for webhook in webhooks:
+        closing.callback(webhook.close)
+
+    def tell_optics(station: str, body: bytes) -> None:
+        if publisher is not None:
+            publisher.publish_optics(station, body)
+
+    def alert(station: str, body: bytes) -> None:
+        for webhook in webhooks:
+            webhook.post(body)
+
+    book = AlarmBook(journal, metrics, folder / ALARMS, tell=tell_optics, alert=alert, address=settings.line_address)
+    episodes = Episodes(watch, book, elsewhere, now)
 
     def told(part: PartRequest, body: bytes) -> None:
         waiters.tell(part.part_key, body)
@@ -225,6 +259,8 @@ def _assembled(
         journal,
         images,
         watch,
+        Corrections(elsewhere),
+        episodes,
         metrics,
         now,
         told,
@@ -238,6 +274,8 @@ def _assembled(
         images=images,
         journal=journal,
         watch=watch,
+        baselines=folder / "baselines",
+        episodes=episodes,
         champions=Champions(loader, int(settings.model_memory_mb * 1e6)),
         access=access,
         stations=Stations(folder / "challenges.json"),
@@ -257,6 +295,16 @@ def _assembled(
     )
 
 
+def _elsewhere(chores: ThreadPoolExecutor) -> Callable[[Callable[[], None]], None]:
+    """Runs a function on the thread for chores; what breaks there is told, for nobody waits for it."""
+
+    def tell(chore: Future[None]) -> None:
+        if not chore.cancelled() and (error := chore.exception()) is not None:
+            structlog.get_logger("line").error("optics_chore_broke", error=str(error), kind=type(error).__name__)
+
+    return lambda work: chores.submit(work).add_done_callback(tell)
+
+
 def _threads(server: LineServer, folder: Path) -> list[Repeating]:
     return [
         Repeating("follow", server.settings.watch_poll_s, lambda: _follow(server)),
@@ -267,7 +315,13 @@ def _threads(server: LineServer, folder: Path) -> list[Repeating]:
         Repeating("own", BEAT_S, server.ownership.look),
         Repeating("take_over", BEAT_S, server.ownership.take),
         Repeating("drain_siblings", SIBLINGS_INTERVAL_S, server.siblings.look),
-        Repeating("save_optics", SAVE_INTERVAL_S, lambda: _save(server.watch, folder / "baselines")),
+        Repeating(
+            "ask_inspectors",
+            ASK_POLLS * server.settings.watch_poll_s,
+            lambda: _ask_inspectors(server),
+            slowest_s=ASK_PAUSE_MAX_S,
+        ),
+        Repeating("save_optics", SAVE_INTERVAL_S, lambda: _save(server.watch, server.baselines)),
     ]
 
 
@@ -355,6 +409,12 @@ def _tidy(server: LineServer) -> bool:
         server.metrics.journal_on_reserve.set(float(server.journal.on_reserve))
         if server.journal.failure is not None:
             server.journal.probe()
+        server.episodes.retry()
+    return False
+
+
+def _ask_inspectors(server: LineServer) -> bool:
+    ask_inspectors(server.database, server.clock())
     return False
 
 

@@ -61,7 +61,7 @@ def _obstacle(look: Look, recipe: Recipe) -> tuple[int, str] | None:
         return UNREADABLE, look.unreadable
     if look.score is None or not math.isfinite(look.score.p_defect):
         return NOT_INSPECTED, look.broken or "the model gave no number for this image"
-    if look.optics_cause is not None and recipe.on_optics_alarm == "not_decidable":
+    if look.optics_cause is not None and recipe.on_optics_alarm != "continue" and look.correction is None:
         return OPTICS, f"optics alarm: {look.optics_cause}; scores can't be trusted until it is cleared"
     if look.score.novelty is not None and look.score.novelty > 1.0:
         return UNFAMILIAR, f"unfamiliar: novelty {look.score.novelty:.2f} is above that of every known good part"

@@ -81,6 +81,13 @@ def test_a_dear_inspector_is_asked_less() -> None:
     assert next_requests(votes, consensus, 1, cost=np.array([1.0, 9.0, 1.0])).tolist() == [[18, 2]]
 
 
+def test_what_a_judgement_costs_says_whom_to_ask_and_not_about_which_item() -> None:
+    # Item 18 is disputed, and only a dear inspector is left for it; of item 19 less can be told, by a cheap one.
+    votes, consensus = settled([*ALIKE, (18, 0, 0), (18, 1, 1), (19, 0, 0), (19, 2, 0)])
+    assert next_requests(votes, consensus, 2).tolist() == [[18, 2], [19, 1]]
+    assert next_requests(votes, consensus, 2, cost=np.array([1.0, 1.0, 9.0])).tolist() == [[18, 2], [19, 1]]
+
+
 def test_only_those_who_are_there_are_asked() -> None:
     votes, consensus = settled([*ALIKE, (18, 0, 1)])
     assert set(next_requests(votes, consensus, 9, available=[2])[:, 1].tolist()) == {2}

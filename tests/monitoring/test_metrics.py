@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from threading import Thread
 
+import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
@@ -52,6 +53,9 @@ def by_the_client(registry: CollectorRegistry) -> None:
     messages = counter("loupe_mqtt_messages", "Verdicts for the MQTT broker.", "result")
     messages.labels("sent").inc(2)
     messages.labels("dropped").inc()
+    webhooks = counter("loupe_webhook_messages", "Optics alarms for the webhooks.", "result")
+    webhooks.labels("sent").inc(2)
+    webhooks.labels("refused").inc()
     forwarded = counter("loupe_forwarded", "Requests passed on to the owner of their station.", "result")
     forwarded.labels("answered").inc()
     forwarded.labels("failed").inc()
@@ -66,6 +70,20 @@ def by_the_client(registry: CollectorRegistry) -> None:
     standing = gauge("loupe_optics_alarm_standing", "1 while an optics alarm stands.", "camera")
     standing.labels("s1/0").set(1)
     standing.labels("s2/0").set(0)
+    versions = gauge(
+        "loupe_optics_baseline_version", "How many baselines the camera has had for its product.", "camera"
+    )
+    phases = gauge("loupe_optics_phase", "1 for the phase that the camera is in.", "camera", "phase")
+    rates = gauge(
+        "loupe_optics_false_alarm_rate",
+        "False alarms per 10 000 images, as seen when the camera was calibrated.",
+        "camera",
+    )
+    for camera, version, phase in (("s1/0", 3, "calibrated"), ("s2/0", 1, "commissioning")):
+        versions.labels(camera).set(version)
+        for one in ("commissioning", "provisional", "calibrated"):
+            phases.labels(camera, one).set(one == phase)
+    rates.labels("s1/0").set(0.5)
     gauge("loupe_journal_waiting", "Journal entries that have not reached the database.").set(7)
     gauge("loupe_journal_on_reserve", "1 while the disk is full and the journal lives on its reserve.").set(1)
     gauge("loupe_inspections_in_work", "Parts that wait or are being judged.")
@@ -89,15 +107,20 @@ def by_loupe(registry: CollectorRegistry) -> None:
     metrics.alarmed("s1/0", "lamp_dim")
     for ok in (True, True, False):
         metrics.published(ok)
+    for result in ("sent", "sent", "refused"):
+        metrics.alerted(result)
     metrics.forwarded(True)
     metrics.forwarded(False)
     metrics.challenged("s1", True)
     metrics.challenged("s1", False)
     metrics.champion("housing", "m1")
     metrics.champion("housing", "m2")
-    metrics.watched("s1/0", dict.fromkeys(RATIOS, 0.0), False)
-    metrics.watched("s1/0", RATIOS, True)
-    metrics.watched("s2/0", {}, False)
+    metrics.watched("s1/0", tuple(RATIOS), np.zeros(len(RATIOS)), False)
+    metrics.watched("s1/0", tuple(RATIOS), np.array([*RATIOS.values()]), True)
+    metrics.watched("s2/0", (), np.zeros(0), False)
+    metrics.learnt("s1/0", 2, "provisional", None, False)
+    metrics.learnt("s1/0", 3, "calibrated", 0.5, True)
+    metrics.learnt("s2/0", 1, "commissioning", None, False)
     metrics.journal_waiting.set(7)
     metrics.journal_on_reserve.set(1)
     metrics.ready.set(1)
@@ -159,9 +182,11 @@ def test_names_from_outside_do_not_fill_the_memory() -> None:
     registry = CollectorRegistry()
     metrics = LineMetrics(registry)
     for n in range(LABEL_LIMIT + 50):
-        metrics.watched(f"s{n}/0", RATIOS, False)
+        metrics.watched(f"s{n}/0", tuple(RATIOS), np.array([*RATIOS.values()]), False)
+        metrics.learnt(f"s{n}/0", 1, "calibrated", 0.0, False)
         metrics.challenged(f"s{n}", True)
     text = generate_latest(registry).decode()
     assert text.count("loupe_optics_alarm_standing{") == LABEL_LIMIT + 1
+    assert text.count("loupe_optics_phase{") == 3 * (LABEL_LIMIT + 1)
     assert text.count("loupe_challenges_total{") == LABEL_LIMIT + 1
     assert registry.get_sample_value("loupe_challenges_total", {"station": "other", "result": "passed"}) == 50

@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from monitoring.signals import MAP_SIZE, SCALARS, OverviewInvalid, signature
+from monitoring import pixels
+from monitoring.features import FRAME, GRID
+from monitoring.signals import SCALARS, OverviewInvalid, as_overview, measure, signature
 
 
 def part_on_fixture(offset: int = 0) -> NDArray[np.float64]:
@@ -31,7 +33,7 @@ def shot(picture: NDArray[np.float64]) -> NDArray[np.uint8]:
 def test_every_signal_is_finite_for_any_size_and_for_black_and_white(shape: tuple[int, int], count: int) -> None:
     measured = signature(np.full((*shape, 3), count, np.uint8))
     assert np.isfinite(measured.vector).all()
-    assert measured.light_map.shape == (MAP_SIZE, MAP_SIZE)
+    assert measured.light_map.shape == (GRID, GRID)
     assert measured.light_map.dtype == np.float32
     assert np.isfinite(measured.light_map).all()
 
@@ -92,6 +94,7 @@ def test_values_and_vector_name_the_same_numbers() -> None:
 
 def plain_signature(overview: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The scalar signals and the light map as their definitions read: histogram, filters and all."""
+    overview = as_overview(overview)
     luminance = np.asarray(cv2.cvtColor(overview, cv2.COLOR_RGB2GRAY), np.uint8)
     red, green, blue = overview.reshape(-1, 3).mean(axis=0) + 1
     mean, deviation = luminance.mean(), luminance.std()
@@ -112,7 +115,7 @@ def plain_signature(overview: NDArray[np.uint8]) -> tuple[NDArray[np.float64], N
         0.5 * np.log(fine_energy / coarse_energy),
         np.log(noise + 0.1),
     ]
-    cells = cv2.resize(luminance.astype(np.float64), (MAP_SIZE, MAP_SIZE), interpolation=cv2.INTER_AREA)
+    cells = cv2.resize(luminance.astype(np.float64), (GRID, GRID), interpolation=cv2.INTER_AREA)
     return np.array(scalars), np.log1p(np.asarray(cells, np.float64))
 
 
@@ -169,16 +172,39 @@ def test_a_picture_of_any_size_has_the_plain_signals(height: int, width: int, se
 def test_sums_over_long_rows_and_columns_do_not_overflow(shape: tuple[int, int]) -> None:
     rng = np.random.default_rng(9)
     picture = np.repeat(rng.choice(np.array([0, 255], np.uint8), (*shape, 1)), 3, axis=2)
-    measured = signature(picture)
-    scalars, light_map = plain_signature(picture)
-    assert measured.vector == pytest.approx(scalars, abs=1e-6)
-    assert measured.light_map == pytest.approx(light_map, abs=1e-6)
+    light_map = np.empty((8, 8), np.float32)
+    level, *_ = pixels.scalars(picture, light_map)
+    assert level == pytest.approx(np.log(picture.mean() + 1), abs=1e-6)
+    cells = cv2.resize(picture[..., 0].astype(np.float64), (8, 8), interpolation=cv2.INTER_AREA)
+    assert light_map == pytest.approx(np.log1p(np.asarray(cells)), abs=1e-6)
+
+
+@pytest.mark.parametrize(("shape", "seen"), [((480, 640), (192, 256)), ((200, 256), (200, 256)), ((9, 300), (28, 256))])
+def test_an_image_is_measured_at_most_256_pixels_long_and_at_least_28(
+    shape: tuple[int, int], seen: tuple[int, int]
+) -> None:
+    image = np.full((*shape, 3), 77, np.uint8)
+    assert as_overview(image).shape == (*seen, 3)
+    assert (as_overview(image) == 77).all()
+
+
+def test_the_measurement_holds_the_scalars_the_lean_and_the_map_without_what_is_common() -> None:
+    seen = signature(shot(part_on_fixture() * np.linspace(0.8, 1.2, 256)[None, :, None]))
+    measurement = measure(seen)
+    assert tuple(measurement[: len(SCALARS)]) == seen.vector
+    light = seen.light_map.astype(np.float64)
+    half = GRID // 2
+    assert measurement[FRAME.index("left_right")] == pytest.approx(light[:, half:].mean() - light[:, :half].mean())
+    assert measurement[FRAME.index("top_bottom")] == pytest.approx(light[half:].mean() - light[:half].mean())
+    cells = measurement[FRAME.cells("map")]
+    assert cells == pytest.approx((light - light.mean()).ravel())
 
 
 def test_luminance_is_opencvs_for_colours_of_all_kinds() -> None:
     counts = np.arange(256).astype(np.uint8)
-    colours = np.stack(np.meshgrid(counts[::5], counts[::5], counts), axis=-1).reshape(-1, MAP_SIZE, MAP_SIZE, 3)
-    for picture in colours:
+    colours = np.stack(np.meshgrid(counts[::5], counts[::5], counts), axis=-1).reshape(-1, 3)
+    whole = len(colours) // GRID**2 * GRID**2
+    for picture in colours[:whole].reshape(-1, GRID, GRID, 3):
         # A pixel is a cell.
         luminance = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.float64)
         assert (signature(picture).light_map == np.log1p(luminance).astype(np.float32)).all()
@@ -214,20 +240,22 @@ def test_threads_at_once_measure_what_one_measures() -> None:
 def test_nothing_is_compiled_before_the_line_is_warmed_and_nothing_after() -> None:
     program = """
 import numpy as np
-from monitoring import pixels, signals, steps, watch
-compiled = (pixels.scalars, steps.fill, steps.step, steps.watch, steps.stand)
+from monitoring import blocks, fit, pixels, signals, steps, watch
+compiled = (pixels.scalars, blocks.cell_means, blocks.describe, fit.fit, steps.step, steps.stand)
 print([len(loops.signatures) for loops in compiled])
 signals.warm()
 watching = watch.Watch(100)
+rng = np.random.default_rng(0)
+still = rng.integers(60, 200, (40, 60, 3))
 for _ in range(200):
-    watching.observe("top", signals.signature(np.full((30, 40, 3), 90, np.uint8)))
+    watching.observe("top", (still + rng.integers(-2, 3, still.shape)).astype(np.uint8))
 for _ in range(5):
-    watching.observe("top", signals.signature(np.full((30, 40, 3), 30, np.uint8)))
+    watching.observe("top", (0.7 * still).astype(np.uint8))
 print(watching.summary()["top"], [len(loops.signatures) for loops in compiled])
 """
     # A process of its own: in this one other tests have compiled everything.
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
-    assert run.stdout.splitlines() == ["[0, 0, 0, 0, 0]", "alarm [1, 1, 1, 1, 1]"]
+    assert run.stdout.splitlines() == ["[0, 0, 0, 0, 0, 0]", "alarm [1, 1, 1, 1, 1, 1]"]
 
 
 def test_a_view_into_a_larger_frame_measures_as_a_copy_of_it() -> None:

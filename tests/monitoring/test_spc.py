@@ -1,9 +1,11 @@
+from math import comb
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.spc import RULES, WrongCounts, np_chart, p_chart, wilson
+from monitoring.spc import CHARTS, RULES, WrongCounts, np_chart, p_chart, wilson
 
 JUICE = [
     12, 15, 8, 10, 4, 7, 16, 9, 14, 10, 5, 6, 17, 12, 22, 8, 10, 5, 13, 11, 20, 18, 24, 15, 9, 12, 7, 13, 9, 6,
@@ -111,12 +113,57 @@ def test_run_rules_are_told_at_the_point_that_completes_them(
     assert told(*(side * z for z in sigmas))[-1] == last
 
 
-def test_a_line_without_rejects_is_under_control() -> None:
+def test_a_line_without_rejects_is_under_control_and_its_limits_are_told_to_have_no_width() -> None:
     chart = p_chart([0, 0, 0], [10, 200, 3000])
     assert (chart.centre, chart.upper_limit.tolist()) == (0.0, [0.0, 0.0, 0.0])
     assert chart.rules == ((), (), ())
     assert chart.centre_high > 0
-    assert p_chart([5], [5]).rules == ((),)
+    assert "no reject among 3210 parts" in chart.cautions[0]
+    assert "0.12 %" in chart.cautions[0], "how many there may be all the same"
+    assert chart.chance_outside is None
+
+
+def test_a_line_of_nothing_but_rejects_is_told_so() -> None:
+    chart = p_chart([5], [5])
+    assert chart.rules == ((),)
+    assert (chart.lower_limit.tolist(), chart.upper_limit.tolist()) == ([1.0], [1.0])
+    assert "no good part among 5 parts" in chart.cautions[0]
+
+
+@pytest.mark.parametrize("name", CHARTS)
+@pytest.mark.parametrize("rejects", [0, 1, 3])
+def test_subgroups_of_one_size_without_any_scatter_never_leave_the_limits(name: str, rejects: int) -> None:
+    chart = CHARTS[name]([rejects] * 30, [3] * 30)
+    assert not any("beyond" in told for names in chart.rules for told in names)
+    assert not any("one_side" in told for names in chart.rules for told in names)
+    assert (chart.upper_limit > chart.lower_limit).all() == (0 < rejects < 3)
+
+
+@pytest.mark.parametrize("name", [name for name in CHARTS if name != "np"])
+def test_subgroups_of_one_part_make_a_chart(name: str) -> None:
+    chart = CHARTS[name]([0, 1, 0, 0], [1, 1, 1, 1])
+    assert chart.centre == 0.25
+    assert ((chart.lower_limit >= 0) & (chart.upper_limit <= 1)).all()
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_ten_million_parts_a_subgroup_are_no_more_work_than_ten(name: str) -> None:
+    rng = np.random.default_rng(3)
+    chart = CHARTS[name](rng.binomial(10_000_000, 0.01, 1000), [10_000_000] * 1000)
+    outside = sum(1 for names in chart.rules if {FIRST, "beyond_limits"} & set(names))
+    assert outside <= 12
+    assert chart.dispersion.verdict == "chance"
+
+
+def test_how_often_a_point_leaves_the_limits_by_chance_is_the_binomial_probability() -> None:
+    """A p chart of 50 parts at 2 %: limits at 0 and 7.94 %, so that four rejects are outside."""
+    chart = p_chart([1, 0, 2], [50, 50, 50], centre=0.02)
+    at_most_three = sum(comb(50, k) * 0.02**k * 0.98 ** (50 - k) for k in range(4))
+    assert chart.chance_outside == pytest.approx(1 - at_most_three)
+    assert "subgroups of 250 parts or more" in chart.cautions[-1]
+    large = p_chart([50_000], [1_000_000], centre=0.05)
+    assert large.chance_outside == pytest.approx(0.0027, abs=2e-5)
+    assert large.cautions == ()
 
 
 def test_a_reject_where_none_is_wanted_is_told() -> None:

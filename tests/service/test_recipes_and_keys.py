@@ -115,7 +115,7 @@ def test_recipe_that_can_not_hold_is_refused_and_not_stored(
     ("wrong", "valid"),
     [
         (("--fail-safe", "pass"), "recheck or reject"),
-        (("--on-optics-alarm", "ignore"), "not_decidable or continue"),
+        (("--on-optics-alarm", "ignore"), "not_decidable, correct or continue"),
         (("--disposition", "scratch=pass"), "reject, rework or recheck"),
         (("--disposition", "scratch"), "CLASS=reject|rework|recheck"),
         (("--disposition", "good=reject"), "dent, scratch"),

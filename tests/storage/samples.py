@@ -8,6 +8,7 @@ from typing import Any
 from storage.records import (
     Adjudication,
     Alarm,
+    AlarmChange,
     Challenge,
     ConsensusRow,
     ConsensusRun,
@@ -129,7 +130,8 @@ def adjudication(adjudication_id: str = "adjudication-1", **changes: Any) -> Adj
 
 
 def task(task_id: str = "task-1", **changes: Any) -> Task:
-    found = Task(task_id, PRODUCT, hash_of("1.png"), "mira", "golden", 1, NOW, later(600), "label-1")
+    asked = "optics: The parts look different"
+    found = Task(task_id, PRODUCT, hash_of("1.png"), "mira", "golden", 1, NOW, later(600), "label-1", asked)
     return replace(found, **changes)
 
 
@@ -261,9 +263,52 @@ def lease(station: str = "press-1", **changes: Any) -> Lease:
 
 
 def alarm(alarm_id: str = "alarm-1", **changes: Any) -> Alarm:
-    return replace(
-        Alarm(alarm_id, "press-1", "top", PRODUCT, "lamp_ageing", "cusum level", 1.25, 120, "r1", NOW), **changes
+    found = Alarm(
+        id=alarm_id,
+        station="press-1",
+        camera="top",
+        product=PRODUCT,
+        cause="lamp_off",
+        chart="lean_x.jump",
+        ratio=1.25,
+        images_since_onset=120,
+        result_id="r1",
+        raised_at=NOW,
+        side="left",
+        x=0.25,
+        y=0.75,
+        motion={"right_px": 1.5, "down_px": -0.25, "turn_degrees": 0.5},
+        size=3.5,
+        heat_map="AAAAAA==",
+        before_sha256=hash_of("before"),
+        after_sha256=hash_of("after"),
+        baseline_version=3,
     )
+    return replace(found, **changes)
+
+
+def bare_alarm(alarm_id: str = "bare", **changes: Any) -> Alarm:
+    """An alarm as a former release stored it."""
+    return replace(Alarm(alarm_id, "press-1", "top", PRODUCT, "brighter", "level.jump", 1.25, 0, "r1", NOW), **changes)
+
+
+def alarm_change(alarm_id: str = "alarm-1", kind: str = "diagnosed", **changes: Any) -> AlarmChange:
+    found = AlarmChange(
+        alarm_id=alarm_id,
+        kind=kind,
+        changed_at=later(12),
+        cause="bump",
+        side="top",
+        x=0.5,
+        y=0.125,
+        motion={"right_px": -1.5, "down_px": 2.0, "turn_degrees": 0.0},
+        size=7.25,
+        heat_map="AACAPw==",
+        reason="normal_again",
+        is_glitch=True,
+        result_id="r2",
+    )
+    return replace(found, **changes)
 
 
 def event(event_id: str = "event-1", **changes: Any) -> Event:
@@ -334,7 +379,8 @@ RECORDS: list[tuple[str, list[Any]]] = [
     ("outcomes", [outcome(), outcome("sparse", class_name=None, comment="")]),
     ("challenges", [challenge(), challenge("sparse", expected_class=None, class_name=None)]),
     ("leases", [lease(), lease("sparse", owner="", address="")]),
-    ("alarms", [alarm()]),
+    ("alarms", [alarm(), bare_alarm()]),
+    ("alarm_changes", [alarm_change(), AlarmChange("alarm-1", "cleared", NOW, "other")]),
     ("events", [event(), event("sparse", detail={})]),
     ("keys", [key(), key("sparse", revoked_at=None)]),
     ("jobs", [job(), job("ended", state="done", started_at=NOW, finished_at=later(9))]),

@@ -52,7 +52,7 @@ def test_ensuring_the_schema_twice_keeps_what_is_stored(database: Database) -> N
     with database.write() as connection:
         insert_new(connection, tables.alarms, [to_row(samples.alarm())])
     ensure_schema(database)
-    assert migrate(database) == ("0003", "0003")
+    assert migrate(database) == ("0004", "0004")
     with database.read() as connection:
         assert len(connection.execute(select(tables.alarms)).all()) == 1
 

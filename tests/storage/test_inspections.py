@@ -1,13 +1,9 @@
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta, timezone
-from typing import Any
 
 import pytest
 
 from storage import inspections, pictures
 from storage.database import Connection, Database
-from storage.inspections import RejectCount
-from storage.records import Inspection
 from tests.storage.samples import NOW, PRODUCT, hash_of, image, inspection, later, view
 
 
@@ -123,98 +119,6 @@ def test_a_failed_challenge_calls_in_doubt_what_passed_since_the_last_good_one(c
     assert [one.result_id for one in found] == ["first", "second", "late"]
     assert found[0] == rows[2]
     assert [i.result_id for i in inspections.since_challenge(connection, "press-1", PRODUCT, later(0), 1)] == ["first"]
-
-
-HOUR = 3600.0
-FULL = NOW.replace(microsecond=0)
-"""Periods begin at whole seconds; NOW does not."""
-
-
-def part(name: str, seconds: float, judged: str = "ok", **changes: Any) -> Inspection:
-    """A production part received so many seconds after FULL."""
-    disposition = {"ok": "pass", "not_ok": "reject", "not_decidable": "recheck"}[judged]
-    at = FULL + timedelta(seconds=seconds)
-    return inspection(
-        name, views=(), **{"evaluation": judged, "disposition": disposition, "received_at": at, **changes}
-    )
-
-
-def count(connection: Connection, per: str | int, hours: float = 48, **changes: Any) -> list[RejectCount]:
-    query = {"station": "press-1", "product": None, "since": NOW, "until": FULL + timedelta(hours=hours), **changes}
-    return inspections.reject_counts(connection, per=per, **query)
-
-
-def test_rejects_are_counted_by_periods_from_the_beginning(connection: Connection) -> None:
-    rows = [
-        part("early", -0.000001, "not_ok"),
-        part("1", 0),
-        part("2", HOUR - 0.000001, "not_ok"),
-        part("3", HOUR, "not_decidable"),
-        part("4", 5 * HOUR + 1, "not_ok", disposition="recheck"),
-        part("5", 8 * HOUR, "not_ok"),
-        part("6", 24 * HOUR),
-        part("7", 48 * HOUR, "not_ok"),
-    ]
-    inspections.store(connection, rows)
-
-    def at(hours: float) -> datetime:
-        return FULL + timedelta(hours=hours)
-
-    assert count(connection, "hour") == [
-        RejectCount(at(0), at(1), 2, 1, 0),
-        RejectCount(at(1), at(2), 1, 0, 1),
-        RejectCount(at(5), at(6), 1, 1, 1),
-        RejectCount(at(8), at(9), 1, 1, 0),
-        RejectCount(at(24), at(25), 1, 0, 0),
-    ]
-    assert [(c.start, c.parts, c.not_ok) for c in count(connection, "shift")] == [
-        (at(0), 4, 2),
-        (at(8), 1, 1),
-        (at(24), 1, 0),
-    ]
-    assert count(connection, "day") == [RejectCount(at(0), at(24), 5, 3, 2), RejectCount(at(24), at(48), 1, 0, 0)]
-    assert count(connection, "day", hours=30)[-1].end == at(30), "a period that goes on ends where the query does"
-    assert count(connection, "hour", hours=0) == []
-
-
-def test_subgroups_of_parts_are_of_equal_size_and_in_the_order_of_time(connection: Connection) -> None:
-    inspections.store(connection, [part(f"{n}", 60 * n, "not_ok" if n % 5 == 0 else "ok") for n in range(11)])
-    found = count(connection, 4)
-    assert [(c.parts, c.not_ok) for c in found] == [(4, 1), (4, 1)], "the last three are too few"
-    ends = [(0, 180), (240, 420)]
-    assert [(c.start, c.end) for c in found] == [
-        (FULL + timedelta(seconds=first), FULL + timedelta(seconds=last)) for first, last in ends
-    ]
-    assert [(c.parts, c.not_ok) for c in count(connection, 1)] == [(1, int(n % 5 == 0)) for n in range(11)]
-
-
-@pytest.mark.parametrize("per", ["hour", 1])
-def test_only_what_production_was_told_last_is_counted(connection: Connection, per: str | int) -> None:
-    rows = [
-        part("shadow", 1, mode="shadow"),
-        part("golden", 2, "not_ok", mode="challenge"),
-        part("fail-safe", 3, "not_decidable"),
-        part("late", 3, supersedes="fail-safe"),
-        part("elsewhere", 4, "not_ok", station="press-2"),
-        part("other", 5, "not_ok", product="lid", station="press-2"),
-    ]
-    inspections.store(connection, rows)
-
-    def sums(**changes: Any) -> tuple[int, int, int]:
-        found = count(connection, per, **changes)
-        return sum(c.parts for c in found), sum(c.not_ok for c in found), sum(c.rechecks for c in found)
-
-    assert sums() == (1, 0, 0)
-    assert sums(station=None) == (3, 2, 0)
-    assert sums(station=None, product=PRODUCT) == (2, 1, 0)
-
-
-def test_subgroups_are_the_same_whatever_zone_asks(connection: Connection) -> None:
-    inspections.store(connection, [part("1", 0), part("2", HOUR)])
-    in_india = FULL.astimezone(timezone(timedelta(hours=5, minutes=30)))
-    found = count(connection, "hour", since=in_india)
-    assert found == count(connection, "hour")
-    assert found[0].start.tzinfo is UTC
 
 
 @pytest.mark.parametrize("names", [("a", "b"), ("b", "a")])

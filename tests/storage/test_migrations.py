@@ -1,5 +1,6 @@
 """From one released schema to the next, with rows in it."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,28 +12,38 @@ from sqlalchemy import insert, inspect, select, text
 
 from storage import labels, tables
 from storage.database import MIGRATIONS, Connection, Database, from_row, migrate, open_database, to_row
-from storage.records import ImageClass, Inspection, Recipe
+from storage.records import Alarm, ImageClass, Inspection, Label, LabelBook, Recipe, Task
 from tests.storage import samples
 
-NEW_SINCE: dict[str, dict[str, Any]] = {
-    "0001": {"expected_views": (), "challenge_every_h": None, "is_partial": False},
-    "0002": {"shift": "", "author": "", "note": ""},
+NEW_SINCE: dict[str, dict[type[Any], dict[str, Any]]] = {
+    "0001": {Recipe: {"expected_views": (), "challenge_every_h": None}, Inspection: {"is_partial": False}},
+    "0002": {Label: {"shift": ""}, LabelBook: {"author": "", "note": ""}},
+    "0003": {
+        Alarm: {
+            **dict.fromkeys(("side", "x", "y", "motion", "size", "before_sha256", "after_sha256")),
+            "heat_map": "",
+            "baseline_version": 0,
+        },
+        Task: {"reason": ""},
+    },
 }
 """What rows of before say in the columns that came after a schema."""
 NEW_TABLES = {
     "0001": {"outcomes", "challenges", "leases"},
     "0002": {"withdrawals", "adjudications", "tasks", "opinions"},
+    "0003": {"alarm_changes"},
 }
 
 
-def since(schema: str) -> dict[str, Any]:
+def since(schema: str, kind: type[Any]) -> dict[str, Any]:
     """What rows of the schema say in all columns that came after it."""
-    return {name: value for found, new in NEW_SINCE.items() if found >= schema for name, value in new.items()}
+    after = [new.get(kind, {}) for found, new in NEW_SINCE.items() if found >= schema]
+    return {name: value for new in after for name, value in new.items()}
 
 
 def as_before(record: Any, schema: str) -> Any:
     """The record as the former schema could hold it."""
-    new = since(schema)
+    new = since(schema, type(record))
     return type(record)(**{name: new.get(name, value) for name, value in to_row(record).items()})
 
 
@@ -69,11 +80,11 @@ def first_schema(database_url: str) -> Iterator[Database]:
     opened.close()
 
 
-@pytest.mark.parametrize("schema", ["0001", "0002"])
+@pytest.mark.parametrize("schema", ["0001", "0002", "0003"])
 def test_every_row_of_a_former_release_outlives_the_migration(database_url: str, schema: str) -> None:
     database = filled(database_url, schema)
     absent = {name for found, new in NEW_TABLES.items() if found >= schema for name in new}
-    assert migrate(database) == (schema, "0003")
+    assert migrate(database) == (schema, "0004")
     with database.read() as connection:
         for name, records in samples.RECORDS:
             rows = connection.execute(select(tables.metadata.tables[name])).mappings()
@@ -105,6 +116,13 @@ def test_after_the_migration_new_records_find_their_place(first_schema: Database
     with first_schema.read() as connection:
         row = connection.execute(select(tables.recipes).where(tables.recipes.c.version == 7)).mappings().one()
         assert from_row(Recipe, row) == recipe
+
+
+def test_an_alarm_that_waited_in_the_journal_since_the_first_release_is_read() -> None:
+    written = json.loads(TypeAdapter(Alarm).dump_json(samples.bare_alarm()))
+    of_before = {name: value for name, value in written.items() if name not in NEW_SINCE["0003"][Alarm]}
+    assert len(of_before) == 10
+    assert TypeAdapter(Alarm).validate_python(of_before) == samples.bare_alarm()
 
 
 def test_a_record_that_waited_in_the_journal_since_the_first_release_is_read() -> None:

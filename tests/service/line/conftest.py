@@ -12,6 +12,7 @@ from service.line.app import create_app
 from service.line.server import running
 from service.settings import Settings, load_settings
 from service.wiring import Stores, open_stores
+from tests.service.line.brokers import Mosquitto, missing
 from tests.service.line.hosted import hosted
 from tests.service.line.stocked import add_champion, wait_until
 
@@ -76,3 +77,12 @@ def asgi_line(stores: Stores, tmp_path: Path, open_line: OpenLine) -> Iterator[T
     with open_line(client=("127.0.0.1", 50_000)) as http:
         assert isinstance(http, TestClient)
         yield http
+
+
+@pytest.fixture
+def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
+    if shutil.which("mosquitto") is None:
+        missing("there is no program mosquitto")
+    broker = Mosquitto(tmp_path)
+    yield broker
+    broker.stop()

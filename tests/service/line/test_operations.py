@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 
+import numpy as np
 from httpx2 import Client
 
 from service.wiring import Stores
@@ -94,7 +95,7 @@ def test_metrics_count_every_answer_refusal_and_repeat(line: Client) -> None:
 def test_names_from_outside_do_not_fill_the_memory(line: Client) -> None:
     server = server_of(line)
     for n in range(300):
-        server.metrics.watched(f"s{n}/0", {}, standing=False)
+        server.metrics.watched(f"s{n}/0", (), np.empty(0), standing=False)
         server.stations.seen(f"s{n}", server.clock(), None)
     assert len(server.stations.names()) == 256
     assert line.get("/metrics").text.count("loupe_optics_alarm_standing{") == 257

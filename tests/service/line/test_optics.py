@@ -40,9 +40,14 @@ def show(http: Client, n: int, light: float = 1.0, trigger: str = "", **query: s
 
 
 def commission(http: Client) -> None:
-    for n in range(COMMISSION + 20):
+    calibrated = 0
+    for n in range(20 * COMMISSION):
         assert show(http, n)["disposition"] == "pass"
-    assert server_of(http).watch.summary() == {"s1/0": "ok"}
+        # While what keeps still is being learnt, images teach nothing else: how many these are is up to the machine.
+        calibrated += server_of(http).watch.summary() == {"s1/0": "ok"}
+        if calibrated == 20:
+            return
+    raise AssertionError(f"the camera is not commissioned: {server_of(http).watch.summary()}")
 
 
 def dim(http: Client, count: int = 6) -> list[tuple[str, int]]:
@@ -61,7 +66,7 @@ def test_dimmed_lamp_alarms_everywhere_and_nothing_passes_until_it_clears(
     http = watched_line
     commission(http)
     assert alarms_of(http) == []
-    told = dim(http)
+    told = dim(http, 20)
     first = told.index(("recheck", 904))
     assert first <= 3
     assert set(told[first:]) == {("recheck", 904)}
@@ -74,7 +79,7 @@ def test_dimmed_lamp_alarms_everywhere_and_nothing_passes_until_it_clears(
     assert alarm.images_since_onset <= 3
     assert raising.drift_state == "alarm"
     assert "lamp_dim" in raising.reasons[0]
-    assert sample(http, "loupe_optics_alarms_total", camera="s1/0", cause="lamp_dim") == 1
+    wait_until(lambda: sample(http, "loupe_optics_alarms_total", camera="s1/0", cause="lamp_dim") == 1)
     assert sample(http, "loupe_optics_alarm_standing", camera="s1/0") == 1
     text = http.get("/metrics").text
     assert 'loupe_optics_alarm_standing{camera="s1/0"} 1.0' in text

@@ -3,12 +3,12 @@ from typing import Any
 
 import pytest
 
-from service.line.process_control import POINT_LIMIT, spc
+from service.line.process_control import CHART_LIMIT, POINT_LIMIT, spc
 from service.line.requests import WrongRequest
-from storage import inspections
+from storage import inspections, labels
 from storage.database import Database
-from storage.records import Inspection
-from tests.storage.samples import NOW, PRODUCT, inspection
+from storage.records import ImageClass, Inspection
+from tests.storage.samples import NOW, PRODUCT, book, inspection
 
 FULL = NOW.replace(minute=0, second=0, microsecond=0)
 SINCE = FULL.isoformat()
@@ -99,6 +99,23 @@ def test_without_a_since_the_chart_begins_at_a_whole_hour_or_day(
     ("query", "what"),
     [
         ({"chart": "c"}, "chart="),
+        ({"by": "camera"}, "by="),
+        ({"by": "class", "class_name": "1"}, "exclude"),
+        ({"rules": "montgomery"}, "rules="),
+        ({"chart": "ewma", "rules": "nelson"}, "no run rules"),
+        ({"chart": "ewma", "weight": 0.0}, "weight="),
+        ({"chart": "ewma", "weight": float("nan")}, "weight="),
+        ({"weight": 0.1}, "no weight"),
+        ({"baseline_until": "then"}, "baseline_until="),
+        ({"baseline_until": SINCE}, "not between"),
+        ({"baseline_until": "2026-03-30"}, "not between"),
+        ({"since": "0001-01-01"}, "out of range"),
+        ({"until": "0001-01-01", "since": None}, "out of range"),
+        ({"until": "9999-12-31"}, "out of range"),
+        ({"station": "press\x00"}, "control characters"),
+        ({"product": PRODUCT, "class_name": "rust"}, "class='rust'"),
+        ({"by": "class"}, "label book"),
+        ({"class_name": "scratch"}, "label book"),
         ({"per": "week"}, "per="),
         ({"per": "1"}, "per="),
         ({"per": "-5"}, "per="),
@@ -120,6 +137,158 @@ def test_a_wrong_value_is_named_with_what_to_give(database: Database, query: dic
         asked(database, **query)
     assert refused.value.remedy
     assert len(str(refused.value)) < 400
+
+
+JUDGED = ("start", "end", "parts", "not_ok", "rechecks", "value", "low", "high", "lower_limit", "upper_limit", "rules")
+
+
+def test_what_programs_read_so_far_is_still_there(stocked: Database) -> None:
+    found = asked(stocked, station="press-1")
+    former = {"chart", "of", "station", "product", "since", "until", "per", "confidence", "centre", "in_control",
+              "points", "rules"}  # fmt: skip
+    assert former <= found.keys()
+    assert set(JUDGED) <= found["points"][0].keys()
+    assert found["centre"].keys() == {"value", "low", "high"}
+    assert list(found["rules"]) == ["beyond_3_sigma", "2_of_3_beyond_2_sigma", "4_of_5_beyond_1_sigma", "8_on_one_side"]
+
+
+def test_subgroups_of_a_baseline_draw_the_limits_and_are_not_judged(stocked: Database) -> None:
+    baseline = FULL + timedelta(hours=12, minutes=30)
+    found = asked(stocked, station="press-1", baseline_until=baseline.isoformat())
+    assert found["baseline_until"] == baseline.isoformat()
+    assert found["centre"]["value"] == pytest.approx(0.04)
+    assert [p["phase"] for p in found["points"]] == ["baseline"] * 12 + ["judged"] * 8
+    assert found["in_control"] is False
+    calm = asked(stocked, station="press-1", baseline_until=(FULL + timedelta(hours=19)).isoformat(), since=SINCE)
+    assert calm["points"][-1]["rules"], "the one hour that is judged"
+    early = asked(stocked, station="press-1", until=(FULL + timedelta(hours=19)).isoformat(),
+                  baseline_until=baseline.isoformat())  # fmt: skip
+    assert early["in_control"] is True
+
+
+def test_a_baseline_begins_as_long_before_its_end_as_a_chart_would(stocked: Database) -> None:
+    found = asked(stocked, since=None, baseline_until=(FULL + timedelta(hours=26)).isoformat())
+    assert found["since"] == (FULL + timedelta(hours=2)).isoformat()
+
+
+def test_without_a_subgroup_in_the_baseline_nothing_is_judged(stocked: Database) -> None:
+    query = {"station": "press-2", "baseline_until": (FULL + timedelta(seconds=30)).isoformat()}
+    found = asked(stocked, **query)
+    assert (found["in_control"], [p["phase"] for p in found["points"]]) == (None, ["baseline"])
+    assert "there is no baseline" in found["cautions"][0]
+    assert asked(stocked, **query, centre=0.04)["in_control"] is False, "a centre is enough"
+
+
+def test_each_product_and_station_has_a_chart_of_its_own(stocked: Database) -> None:
+    found = asked(stocked, by="product")
+    assert found["by"] == "product"
+    assert [(one["product"], one["parts"], one["counted"]) for one in found["charts"]] == [
+        (PRODUCT, 1000, 52),
+        ("lid", 1, 1),
+    ]
+    assert found["charts"][0]["in_control"] is False
+    assert (found["parts"], found["counted"]) == (1001, 53), "above them stays the chart of all"
+    alone = asked(stocked, product=PRODUCT)
+    assert all(alone[name] == value for name, value in found["charts"][0].items())
+    assert [one["station"] for one in asked(stocked, by="station", per="10")["charts"]] == ["press-1"]
+    assert asked(stocked)["charts"] == []
+
+
+@pytest.fixture
+def classed(database: Database) -> Database:
+    """Ten hours of 20 parts: a scratch (1) in each hour, five dents (2) in the last, a recheck without a class."""
+    rows = []
+    for hour in range(10):
+        codes = [1] + [2] * (5 if hour == 9 else 0)
+        for n in range(20):
+            at, code = timedelta(hours=hour, minutes=n), codes[n] if n < len(codes) else 0
+            rows.append(part(f"{hour}-{n}", at, is_ok=code == 0, result_code=code))
+    late = {"evaluation": "not_decidable", "disposition": "recheck", "result_code": 901}
+    rows.append(part("late", timedelta(minutes=50), is_ok=True, **late))
+    with database.write() as connection:
+        inspections.store(connection, rows)
+        labels.add_book(connection, book())
+        renamed = (*book().classes[:1], ImageClass("scratched", 1, False), *book().classes[2:])
+        labels.add_book(connection, book(2, classes=renamed))
+    return database
+
+
+def test_rejects_of_one_class_are_charted_by_its_name_of_now_or_before_or_its_number(classed: Database) -> None:
+    for name in ("scratched", "scratch", "1"):
+        found = asked(classed, class_name=name)
+        assert found["class"] == {"number": 1, "name": "scratched"}
+        assert found["product"] == PRODUCT, "the only one with a label book"
+        assert [p["not_ok"] for p in found["points"]] == [1] * 10
+        assert found["parts"] == 201
+    dents = asked(classed, class_name="dent", product=PRODUCT)
+    assert [p["not_ok"] for p in dents["points"]] == [0] * 9 + [5]
+    assert "beyond_3_sigma" in dents["points"][-1]["rules"]
+
+
+def test_each_class_that_was_found_has_a_chart_the_most_frequent_first(classed: Database) -> None:
+    found = asked(classed, by="class", product=PRODUCT)
+    assert [(one["class"], one["counted"], one["parts"]) for one in found["charts"]] == [
+        ({"number": 1, "name": "scratched"}, 10, 201),
+        ({"number": 2, "name": "dent"}, 5, 201),
+    ]
+    assert [one["in_control"] for one in found["charts"]] == [True, False]
+    assert not any("no class" in caution for caution in found["cautions"])
+
+
+def test_rechecks_that_name_no_class_are_counted_beside_the_charts(classed: Database) -> None:
+    found = asked(classed, by="class", of="recheck")
+    assert "1 of those counted name no class" in found["cautions"][-1]
+
+
+def test_a_class_of_several_label_books_needs_its_product(classed: Database) -> None:
+    with classed.write() as connection:
+        labels.add_book(connection, book(product="lid"))
+    with pytest.raises(WrongRequest, match="there are 2") as refused:
+        asked(classed, by="class")
+    assert refused.value.remedy == "add product=NAME"
+    assert asked(classed, class_name="9", product="lid")["class"] == {"number": 9, "name": None}
+
+
+@pytest.mark.parametrize("chart", ["p", "laney", "ewma"])
+def test_every_chart_tells_how_subgroups_scatter(stocked: Database, chart: str) -> None:
+    found = asked(stocked, chart=chart, station="press-1")
+    assert found["dispersion"].keys() == {"variance_ratio", "p_over", "p_under", "verdict"}
+    assert found["sigma_z"] == pytest.approx(12 / 50 / (0.052 * 0.948 / 50) ** 0.5 / 19 / 1.128)
+    assert (found["chance_outside"] is not None) == (chart == "p")
+    assert (found["rule_set"], found["weight"]) == ((None, 0.2) if chart == "ewma" else ("western_electric", None))
+    assert set().union(*(p["rules"] for p in found["points"])) <= found["rules"].keys()
+
+
+def test_nelsons_rules_are_a_choice(stocked: Database) -> None:
+    found = asked(stocked, rules="nelson", station="press-1")
+    assert (found["rule_set"], len(found["rules"])) == ("nelson", 8)
+
+
+def test_challenge_and_shadow_parts_stay_out(stocked: Database) -> None:
+    before = asked(stocked, by="station")
+    rows = [
+        part(mode, timedelta(minutes=5), is_ok=False, mode=mode, station="press-9") for mode in ("challenge", "shadow")
+    ]
+    with stocked.write() as connection:
+        inspections.store(connection, rows)
+    assert asked(stocked, by="station") == before
+
+
+def test_more_parts_than_may_be_counted_are_refused_before_they_are(stocked: Database) -> None:
+    assert asked(stocked, seen_limit=1001)["parts"] == 1001
+    with pytest.raises(WrongRequest, match="more than 1000 parts") as refused:
+        asked(stocked, seen_limit=1000)
+    assert "since" in refused.value.remedy
+    assert asked(stocked, seen_limit=1000, station="press-1")["parts"] == 1000
+
+
+def test_more_charts_than_can_be_shown_are_refused(database: Database) -> None:
+    rows = [part(str(n), timedelta(seconds=n), is_ok=True, product=f"cap-{n}") for n in range(CHART_LIMIT + 1)]
+    with database.write() as connection:
+        inspections.store(connection, rows)
+    with pytest.raises(WrongRequest, match="51 charts") as refused:
+        asked(database, by="product")
+    assert "one product at a time" in refused.value.remedy
 
 
 def test_more_subgroups_of_parts_than_can_be_shown_are_refused(database: Database) -> None:

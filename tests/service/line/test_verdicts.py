@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from models.card import ClassInfo, OperatingPoint
 from models.classifier import ViewScore
+from monitoring.correction import Correction
 from service.line.looking import Look
 from service.line.requests import ViewRequest
 from service.line.verdicts import MISSING_VIEW, NOT_INSPECTED, OPTICS, PASS, UNFAMILIAR, UNREADABLE, Verdict, decide
@@ -90,6 +91,14 @@ def test_optics_alarm_takes_the_decision_away_even_from_a_sure_defect() -> None:
     verdict = verdict_on(score(1.0), POINT, replace(RECIPE, fail_safe="reject"), "haze")
     assert (verdict.evaluation, verdict.disposition, verdict.result_code) == ("not_decidable", "reject", OPTICS)
     assert "haze" in verdict.reasons[0]
+
+
+def test_a_corrected_image_is_judged_under_an_alarm_where_the_recipe_says_so() -> None:
+    corrects = replace(RECIPE, on_optics_alarm="correct")
+    look = seen(found=score(0.0), optics_cause="lamp_dim")
+    corrected = replace(look, correction=Correction(1.1, 1.1, 1.1))
+    assert decide([look], (), CARD, POINT, corrects).result_code == OPTICS
+    assert decide([corrected], (), CARD, POINT, corrects).result_code == PASS
 
 
 def test_worst_view_decides_wherever_it_stands() -> None:

@@ -1,0 +1,91 @@
+"""What the line servers of a data folder have saved of their optics monitors, read and left as it is."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from monitoring.optics import OpticsMonitor
+
+PATTERN = "line*/baselines/*.json"
+"""Where line servers keep baselines, below the data folder."""
+
+
+class BaselineMissing(LookupError):
+    """No baseline is saved for a camera."""
+
+    def __init__(self, camera: str, known: Iterable[str]) -> None:
+        super().__init__(f"no baseline of camera {camera} is saved")
+        names = ", ".join(sorted(set(known)))
+        self.remedy = f"name one of {names}" if names else "let its line server see images first"
+
+
+class BaselineUnclear(LookupError):
+    """A camera has baselines of several products."""
+
+    def __init__(self, camera: str, variants: Iterable[str]) -> None:
+        super().__init__(f"camera {camera} has baselines of several products")
+        self.remedy = f"name one: --product {' | '.join(sorted(variants))}"
+
+
+class BaselineDamaged(ValueError):
+    """A saved baseline can't be read."""
+
+    remedy = "restore it from a backup, or remove it and let the camera learn anew"
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path} can't be read: {reason}")
+
+
+@dataclass(frozen=True, slots=True)
+class SavedBaseline:
+    """One file: of which camera (STATION/CAMERA) and product, which version, and the monitor's state."""
+
+    path: Path
+    camera: str
+    variant: str
+    version: int
+    state: Mapping[str, Any]
+
+    def monitor(self) -> OpticsMonitor:
+        """The monitor, which does at once what takes long. Raises BaselineDamaged."""
+        try:
+            return OpticsMonitor.from_state(self.state)
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+            raise BaselineDamaged(self.path, str(error) or type(error).__name__) from error
+
+
+def saved_baselines(data_dir: Path) -> tuple[list[SavedBaseline], list[BaselineDamaged]]:
+    """All that are saved, by camera and product, and what can't be read."""
+    found, damaged = [], []
+    for path in sorted(data_dir.glob(PATTERN)):
+        try:
+            found.append(_read(path))
+        except BaselineDamaged as error:
+            damaged.append(error)
+    return sorted(found, key=lambda one: (one.camera, one.variant)), damaged
+
+
+def baseline_of(saved: Sequence[SavedBaseline], camera: str, variant: str | None) -> SavedBaseline:
+    """The one of a camera, and of a product where it has several.
+
+    Raises BaselineMissing, BaselineUnclear.
+    """
+    of_camera = [one for one in saved if one.camera == camera and variant in (None, one.variant)]
+    if not of_camera:
+        raise BaselineMissing(camera, (one.camera for one in saved))
+    if len(of_camera) > 1:
+        raise BaselineUnclear(camera, (one.variant for one in of_camera))
+    return of_camera[0]
+
+
+def _read(path: Path) -> SavedBaseline:
+    try:
+        found = json.loads(path.read_text())
+        state = found["state"]
+        if not isinstance(state, dict):
+            raise TypeError("it holds no state")
+        return SavedBaseline(path, str(found["camera"]), str(found["variant"]), int(found["version"]), state)
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        raise BaselineDamaged(path, str(error) or type(error).__name__) from error
