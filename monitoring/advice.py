@@ -213,10 +213,16 @@ def _new_batch(_: Diagnosis) -> str:
     )
 
 
-def _defect_rate(_: Diagnosis) -> str:
+def _defect_rate(found: Diagnosis) -> str:
+    if found.size < 0:
+        return (
+            "Strangely few parts look defective, while the light and the fixture look as ever: send known defective "
+            "parts through to see whether they are still found. Label the images that wait for it; if defects were "
+            "missed, retrain."
+        )
     return (
-        "More parts than usual look defective, or strangely few, while the light and the fixture look as ever: look at "
-        "the process. Label the images that wait for it; if they were judged wrongly, retrain."
+        "More parts than usual look defective, while the light and the fixture look as ever: look at the process. "
+        "Label the images that wait for it; if they were judged wrongly, retrain."
     )
 
 

@@ -51,7 +51,7 @@ class Diagnosis:
     side      the side short of light, where a lamp fails on one side
     x, y      middle of the spot or of the strongest change, as shares of width and height, where it has a place
     motion    how far the camera moved, where it did and that could be measured
-    size      the change that leads, in the smallest changes worth an alarm
+    size      the change that leads, in the smallest changes worth an alarm; below 0 where parts have less of something
     images    how many images of the alarm it rests on
     heat_map  float32 (28, 28), change of the log luminance of each cell: -0.1 is about 10 % darker
     """

@@ -1,7 +1,8 @@
 """What Prometheus can read; the registry is passed in."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from threading import Lock
 from typing import Final, get_args
 
@@ -9,6 +10,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from monitoring.expected import Estimate
 from monitoring.features import Floats
 from monitoring.optics import Phase
 from monitoring.tallies import Counts, Durations
@@ -40,6 +42,19 @@ class BoundedNames:
         return name
 
 
+@dataclass(frozen=True, slots=True)
+class ProductState:
+    """How a product at a station stands: its charts over their limits, whether an alarm stands, and what errors are to
+    be expected; None where that is withheld.
+    """
+
+    station: str
+    product: str
+    ratios: Mapping[str, float]
+    stands: bool
+    estimate: Estimate | None
+
+
 class LineMetrics(Collector):
     """The line server's counters, gauges and histograms; safe to use from many threads.
 
@@ -64,6 +79,7 @@ class LineMetrics(Collector):
         self._ratios: dict[str, tuple[tuple[str, ...], Floats]] = {}
         self._standing: dict[str, bool] = {}
         self._baselines: dict[str, tuple[int, Phase, float | None]] = {}
+        self._products: Sequence[ProductState] = ()
         registry.register(self)
 
         def gauge(name: str, documentation: str) -> Gauge:
@@ -147,6 +163,10 @@ class LineMetrics(Collector):
             self._baselines[name] = version, phase, false_alarms_per_10k
             self._standing[name] = standing
 
+    def products(self, states: Sequence[ProductState]) -> None:
+        """Show how every product stands."""
+        self._products = states
+
     def alarmed(self, camera: str, cause: str) -> None:
         """Count an alarm whose cause is final."""
         with self._lock:
@@ -180,6 +200,7 @@ class LineMetrics(Collector):
             alarms.add_metric([camera], float(stands))
         yield from (deciding, charts, alarms)
         yield from _baselines(learnt)
+        yield from _products(self._products)
 
     def describe(self) -> Iterator[Metric]:
         """The families by whose names the registry refuses a second of the same name."""
@@ -206,3 +227,30 @@ def _baselines(learnt: Mapping[str, tuple[int, Phase, float | None]]) -> Iterato
         if rate is not None:
             rates.add_metric([camera], rate)
     yield from (versions, phases, rates)
+
+
+def _products(states: Sequence[ProductState]) -> Iterator[Metric]:
+    """How products stand; an expected share that is withheld is absent."""
+    labels = ["station", "product"]
+    charts = GaugeMetricFamily(
+        "loupe_product_score_ratio", "Chart of a product's scores over its limit, 1 = alarm.", labels=[*labels, "chart"]
+    )
+    stands = GaugeMetricFamily("loupe_product_alarm_standing", "1 while an alarm of the product stands.", labels=labels)
+    shares = {
+        name: GaugeMetricFamily(f"loupe_expected_{name}_share", told, labels=[*labels, "bound"])
+        for name, told in (
+            ("escape", "Share of passed parts expected to be defective, by the model's own probabilities."),
+            ("overkill", "Share of rejected parts expected to be good, by the model's own probabilities."),
+        )
+    }
+    for one in states:
+        named = [one.station, one.product]
+        stands.add_metric(named, float(one.stands))
+        for chart, ratio in one.ratios.items():
+            charts.add_metric([*named, chart], ratio)
+        if one.estimate is None:
+            continue
+        for family, share in zip(shares.values(), (one.estimate.escapes, one.estimate.overkill), strict=True):
+            for bound, value in asdict(share).items() if share is not None else ():
+                family.add_metric([*named, bound], value)
+    yield from (charts, stands, *shares.values())

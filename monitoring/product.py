@@ -1,14 +1,18 @@
 """The product monitor: decides from a model's scores that the parts are no longer what they were."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from copy import copy
+from dataclasses import replace
 from typing import Any, Final, Literal, Self
 
 import numpy as np
 
+from monitoring.alarm import Alarm
 from monitoring.calibration import clopper_pearson
 from monitoring.detectors.bernoulli_cusum import BernoulliCusum
 from monitoring.detectors.score_drift import FEWEST, ScoreDrift
+from monitoring.diagnosis import Diagnosis
+from monitoring.features import GRID, Floats
 from monitoring.saved import StateDamaged, count, number
 
 CHARTS: Final = ("defect_rate", "scores")
@@ -25,6 +29,9 @@ _SCORES_WIDTH = 5.5
 _SCORES_MARGIN = 1.5
 _CLEAR = 0.6
 _CLEAR_PARTS = 300
+_NO_PLACE: Final = np.zeros((GRID, GRID), np.float32)
+
+Phase = Literal["commissioning", "calibrated"]
 
 
 class CommissionTooShort(ValueError):
@@ -37,42 +44,25 @@ class CommissionTooShort(ValueError):
         self.commission = commission
 
 
-@dataclass(frozen=True, slots=True)
-class ProductAlarm:
-    """A decision that the product changed.
-
-    cause    "defect_rate": there are more defects, or strangely few; "new_batch": scores lie elsewhere than they did
-    risen    whether it is more, not less: of defects, or of score
-    onset    index of the part the change is dated to; the first part ever updated is 0
-    at_part  index of the part that raised the alarm
-    chart    one of `CHARTS`
-    ratio    that chart over its limit, above 1
-    """
-
-    cause: Literal["defect_rate", "new_batch"]
-    risen: bool
-    onset: int
-    at_part: int
-    chart: str
-    ratio: float
-
-
 class ProductMonitor:
-    """Watches one product at one station by its scores; one `update` a part, while light and optics are normal.
+    """Watches one product at one station by a model's scores; one `update` a part, while light and optics are normal.
 
     commission  parts that teach what is normal
+    model       whose scores they are: another model's mean something else
+    deferred    whether somebody else calls `learn` when that is due; else the last part of commissioning takes 50 ms
 
     A Bernoulli CUSUM watches the defect rate, both ways: strangely few defects are more often a blind camera than a
     better process. A chart of the scores of good parts watches what no defect rate shows. Neither needs a label.
-    Raises `CommissionTooShort`.
+    An alarm's cause is "defect_rate" or "new_batch", scores that lie elsewhere than they did; its diagnosis has a size
+    below 0 where it is less, not more: of defects or of score. Raises `CommissionTooShort`.
     """
 
-    def __init__(self, commission: int = 1000) -> None:
+    def __init__(self, commission: int = 1000, model: str = "", *, deferred: bool = False) -> None:
         if commission < 2 * FEWEST:
             raise CommissionTooShort(commission)
-        self.commission = commission
+        self.commission, self.model, self.deferred = commission, model, deferred
         self.parts = 0
-        self.standing: ProductAlarm | None = None
+        self.standing: Alarm | None = None
         self._scores: list[float] = []
         self._rise: BernoulliCusum | None = None
         self._fall: BernoulliCusum | None = None
@@ -83,16 +73,21 @@ class ProductMonitor:
         self._quiet_parts = 0
 
     @property
-    def is_commissioned(self) -> bool:
-        """Whether it knows what is normal."""
-        return self._drift is not None
+    def phase(self) -> Phase:
+        """How far it has come in life."""
+        return "commissioning" if self._drift is None else "calibrated"
 
     @property
-    def ratios(self) -> dict[str, float]:
-        """Both charts over their limits at the last part, 1.0 = at the limit."""
-        return dict(zip(CHARTS, self._ratios, strict=True))
+    def exact(self) -> Floats:
+        """Both of `CHARTS` over their limits at the last part, 1.0 = at the limit, float64 (2,)."""
+        return np.array(self._ratios)
 
-    def update(self, p_defect: float) -> ProductAlarm | None:
+    @property
+    def is_due(self) -> bool:
+        """Whether it has seen enough to learn from."""
+        return len(self._scores) >= self.commission
+
+    def update(self, p_defect: float) -> Alarm | None:
         """Take the next part's calibrated probability of a defect, 0 to 1; NaN is passed over.
 
         Returns an alarm on the part that raises it, once an episode; `standing` holds it until 300 parts in a row gave
@@ -103,7 +98,10 @@ class ProductMonitor:
         part, self.parts = self.parts, self.parts + 1
         rise, drift = self._rise, self._drift
         if rise is None or drift is None:
-            self._learn(p_defect)
+            if not self.is_due:
+                self._scores.append(p_defect)
+            if self.is_due and not self.deferred:
+                self.learn()
             return None
         defect = float(p_defect >= _DEFECT)
         rising = rise.update(defect)
@@ -117,20 +115,23 @@ class ProductMonitor:
             if ratio < _QUIET:
                 self._last_quiet[chart] = part
         if self.standing is not None:
-            self._stand(rise, drift)
+            self._stand(self.standing, rise, drift)
             return None
         worst = int(self._ratios[1] > self._ratios[0])
         ratio = self._ratios[worst]
         if ratio <= 1:
             return None
         risen = drift.components["mean"] > 0 if worst else rising >= falling
-        cause: Literal["defect_rate", "new_batch"] = "new_batch" if worst else "defect_rate"
-        self.standing = ProductAlarm(cause, risen, self._last_quiet[worst] + 1, part, CHARTS[worst], ratio)
+        onset = self._last_quiet[worst] + 1
+        size = ratio if risen else -ratio
+        diagnosis = Diagnosis("new_batch" if worst else "defect_rate", _NO_PLACE, part + 1 - onset, size)
+        self.standing = Alarm(onset, part, CHARTS[worst], ratio, diagnosis)
         self._begin_anew(rise, drift)
         return self.standing
 
-    def _stand(self, rise: BernoulliCusum, drift: ScoreDrift) -> None:
+    def _stand(self, alarm: Alarm, rise: BernoulliCusum, drift: ScoreDrift) -> None:
         """Let the alarm stand while the charts go on finding the change, each time anew."""
+        alarm.diagnosis = replace(alarm.diagnosis, images=alarm.diagnosis.images + 1)
         ratio = max(self._ratios)
         if ratio > 1:
             self._begin_anew(rise, drift)
@@ -144,10 +145,8 @@ class ProductMonitor:
             if detector is not None:
                 detector.reset()
 
-    def _learn(self, p_defect: float) -> None:
-        self._scores.append(p_defect)
-        if len(self._scores) < self.commission:
-            return
+    def learn(self) -> None:
+        """Learn what is normal from the parts of commissioning; to be called once that is due."""
         scores, self._scores = np.array(self._scores), []
         good = scores[scores < _DEFECT]
         # From so few defects the rate is known roughly: neither chart may take its own ignorance for a change.
@@ -166,12 +165,21 @@ class ProductMonitor:
         self._drift = ScoreDrift.fit(good, width=_SCORES_WIDTH)
         self._last_quiet = [self.parts - 1, self.parts - 1]
 
+    def copy(self) -> Self:
+        """This monitor as it is now, which goes its own way from here on."""
+        twin = copy(self)
+        twin._scores, twin._last_quiet = list(self._scores), list(self._last_quiet)
+        twin._rise, twin._fall, twin._drift = copy(self._rise), copy(self._fall), copy(self._drift)
+        twin.standing = copy(self.standing)
+        return twin
+
     def state(self) -> dict[str, Any]:
         """All settings and memory, JSON-serialisable, exact."""
         return {
             "commission": self.commission,
+            "model": self.model,
             "parts": self.parts,
-            "standing": self.standing and asdict(self.standing),
+            "standing": self.standing and self.standing.state(),
             "scores": list(self._scores),
             "rise": self._rise and self._rise.state(),
             "fall": self._fall and self._fall.state(),
@@ -183,14 +191,14 @@ class ProductMonitor:
         }
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> Self:
+    def from_state(cls, state: Mapping[str, Any], *, deferred: bool = False) -> Self:
         """The monitor that `state` was taken from: it goes on exactly as that one would have.
 
         Raises `monitoring.saved.StateDamaged` or, where something is missing or of another kind, KeyError or TypeError.
         """
-        monitor = cls(count("commission", state["commission"]))
+        monitor = cls(count("commission", state["commission"]), str(state["model"]), deferred=deferred)
         monitor.parts = count("parts", state["parts"])
-        monitor.standing = ProductAlarm(**state["standing"]) if state["standing"] else None
+        monitor.standing = Alarm.from_state(state["standing"]) if state["standing"] else None
         monitor._scores = [number("scores", score) for score in state["scores"]]
         monitor._rise = BernoulliCusum.from_state(state["rise"]) if state["rise"] else None
         monitor._fall = BernoulliCusum.from_state(state["fall"]) if state["fall"] else None

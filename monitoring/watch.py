@@ -1,10 +1,10 @@
-"""All cameras of a process, each with its own optics monitor, safe to observe from many threads."""
+"""All cameras of a process, each with its own optics monitor for each sight, safe to observe from many threads."""
 
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from threading import Lock
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal
 
 import numpy as np
 
@@ -15,12 +15,15 @@ from monitoring.correction import Correction
 from monitoring.features import GRID, Floats
 from monitoring.optics import OpticsMonitor
 from monitoring.saved import StateDamaged
+from monitoring.sights import MOST, Saved, Sight, Sights, Watched
 from monitoring.signals import Signature
 
 State = Literal["unwatched", "commissioning", "provisional", "ok", "alarm"]
 
-CAMERAS: Final = 256
-"""Sights a process watches unless told otherwise: names come from outside, and memory is not without end."""
+GAP_S: Final = 1800.0
+"""After so long without an image the light may have wandered: a sight's local normal is learnt anew."""
+GAP_IMAGES: Final = 50
+"""As after so many images of the same camera with another product or lamp."""
 
 _TRIAL: Final = np.full((GRID, GRID, 3), 90, np.uint8)
 
@@ -75,35 +78,14 @@ class Observation:
         return worst
 
 
-class Sight(NamedTuple):
-    """What is normal for a camera depends on what is before it and how it is lit: each has a monitor of its own."""
-
-    camera: str
-    variant: str = ""
-    """The product and the lamp, as whoever observes puts it."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Saved:
-    """A monitor's state as it is kept: `version` counts the baselines that this sight has had, the present one too."""
-
-    sight: Sight
-    version: int
-    state: Mapping[str, Any]
-
-
 @dataclass(slots=True)
-class _Camera:
-    monitor: OpticsMonitor
-    version: int = 1
+class _Camera(Watched[OpticsMonitor]):
     chore: Chore | None = None
     """What is being done elsewhere for the monitor."""
     before: Pixels | None = None
     """The last image on which every chart was quiet."""
-    lock: Lock = field(default_factory=Lock)
-    changes: int = 0
-    told: int = 0
-    """How many of the changes whoever saves states has got."""
+    seen_at: tuple[float, int] = (-math.inf, 0)
+    """When it was last seen, by the clock and by its camera's count of images."""
 
 
 class Watch:
@@ -118,33 +100,36 @@ class Watch:
         commission: int = 8000,
         false_alarms_per_10k: float = 1.0,
         *,
-        cameras: int = CAMERAS,
+        most: int = MOST,
         elsewhere: Callable[[Callable[[], None]], object] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._commission = commission
-        self._false_alarms_per_10k = false_alarms_per_10k
-        self._most = cameras
-        self._elsewhere = elsewhere
-        self._cameras: dict[Sight, _Camera] = {}
-        self._latest: dict[str, Sight] = {}
-        self._register = Lock()
+        self._elsewhere, self._clock = elsewhere, clock
 
-    def observe(self, camera: str, image: Pixels | Signature, variant: str = "") -> Observation:
+        def made() -> _Camera:
+            return _Camera(OpticsMonitor(commission, false_alarms_per_10k, deferred=elsewhere is not None))
+
+        self._sights = Sights(made, most)
+        self._latest: dict[str, Sight] = {}
+        self._images: dict[str, int] = {}
+        """How many images each camera has sent."""
+
+    def observe(self, sight: Sight, image: Pixels | Signature) -> Observation:
         """Take a camera's next image, uint8 (h, w, 3) RGB of the whole frame, or its signature.
 
         Images of one camera must come in order, from any thread; an image is kept and must not change after this.
         """
-        sight = Sight(camera, variant)
-        watched = self._watched(sight)
+        camera, watched = sight.camera, self._sights.get(sight)
         if watched is None:
             return Observation("unwatched")
         with watched.lock:
             monitor = watched.monitor
-            if self._latest.get(camera) != sight:
-                # Another product was before the camera meanwhile: time has passed for this one.
-                if camera in self._latest:
-                    monitor.resume()
-                self._latest[camera] = sight
+            self._latest[camera] = sight
+            self._images[camera] = images = self._images.get(camera, 0) + 1
+            now, (then, former) = self._clock(), watched.seen_at
+            if now - then > GAP_S or images - former > GAP_IMAGES:
+                monitor.resume()
+            watched.seen_at = now, images
             watched.changes += 1
             stood = monitor.standing is not None
             alarm = monitor.update(image)
@@ -186,14 +171,6 @@ class Watch:
 
         self._elsewhere(work)
 
-    def standing(self, camera: str) -> Alarm | None:
-        """The alarm that stands for what a camera saw last; None for a camera never seen, too."""
-        watched = self._seen_last(camera)
-        if watched is None:
-            return None
-        with watched.lock:
-            return watched.monitor.standing
-
     def intended_change(self, camera: str) -> Saved | None:
         """Somebody changed this camera's light, optics or product on purpose: commission it again, as a new version.
 
@@ -213,7 +190,7 @@ class Watch:
     def summary(self) -> dict[str, State]:
         """How each camera stands now, with what it saw last."""
         found = {}
-        for camera in self._names():
+        for camera in dict.fromkeys(sight.camera for sight in self._sights.all()):
             watched = self._seen_last(camera)
             if watched is not None:
                 with watched.lock:
@@ -222,21 +199,15 @@ class Watch:
 
     def monitors(self) -> dict[Sight, tuple[int, OpticsMonitor]]:
         """Version and monitor of every sight, each as it is now and going its own way."""
-        return {sight: (watched.version, _copy(watched)[0]) for sight, watched in self._all().items()}
+        return {sight: (watched.version, watched.copied()[0]) for sight, watched in self._sights.all().items()}
+
+    def standing(self) -> dict[Sight, tuple[int, Alarm | None]]:
+        """As `monitoring.sights.Sights.standing`."""
+        return self._sights.standing()
 
     def changed_states(self) -> Iterator[Saved]:
-        """The states, JSON-serialisable, of the monitors that changed since this was last run through.
-
-        One counts as saved once the next one is asked for: one whose saving raised comes again. A state can be large
-        while its camera is commissioned (10 MB of JSON), so that only one at a time is made; no camera waits for that.
-        For one caller at a time.
-        """
-        for sight, watched in self._all().items():
-            if watched.changes == watched.told:
-                continue
-            monitor, changes = _copy(watched)
-            yield Saved(sight, watched.version, monitor.state())
-            watched.told = changes
+        """As `monitoring.sights.Sights.changed_states`."""
+        return self._sights.changed_states()
 
     def restore(self, saved: Saved) -> bool:
         """Go on from a saved state after a restart: what commissioning taught stays, local baselines are learnt anew.
@@ -249,46 +220,19 @@ class Watch:
         # A file can hold anything: what is missing, of another kind or beyond any number shows as these.
         except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError):
             return False
-        with self._register:
-            self._cameras[saved.sight] = _Camera(monitor, saved.version)
+        self._sights.put(saved.sight, _Camera(monitor, saved.version))
         self._latest.setdefault(saved.sight.camera, saved.sight)
         return True
 
-    def _names(self) -> list[str]:
-        with self._register:
-            return list(dict.fromkeys(sight.camera for sight in self._cameras))
-
     def _seen_last(self, camera: str) -> _Camera | None:
         sight = self._latest.get(camera)
-        return None if sight is None else self._cameras.get(sight)
-
-    def _made(self) -> OpticsMonitor:
-        return OpticsMonitor(self._commission, self._false_alarms_per_10k, deferred=self._elsewhere is not None)
-
-    def _all(self) -> dict[Sight, _Camera]:
-        with self._register:
-            return dict(self._cameras)
-
-    def _watched(self, sight: Sight) -> _Camera | None:
-        watched = self._cameras.get(sight)
-        if watched is not None:
-            return watched
-        with self._register:
-            if sight not in self._cameras and len(self._cameras) < self._most:
-                self._cameras[sight] = _Camera(self._made())
-            return self._cameras.get(sight)
+        return None if sight is None else self._sights.find(sight)
 
 
 def _state(monitor: OpticsMonitor) -> State:
     if monitor.standing is not None:
         return "alarm"
     return "ok" if monitor.phase == "calibrated" else monitor.phase
-
-
-def _copy(watched: _Camera) -> tuple[OpticsMonitor, int]:
-    """The monitor as it stands after so many changes; the camera waits for no more than this."""
-    with watched.lock:
-        return watched.monitor.copy(), watched.changes
 
 
 def _restored(state: Mapping[str, Any], deferred: bool) -> OpticsMonitor:

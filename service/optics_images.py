@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.preprocess import Frame, Geometry, Pixels, UnreadableImage, prepare, sniff, stored_frame
+from monitoring.sights import Sight
 from service.terminal import Report
 from service.wiring import Stores
 from storage import kept_views
@@ -52,12 +53,12 @@ def from_folder(folder: Path, report: Report) -> Overviews:
     return _of_one_size(images, skipped)
 
 
-def from_store(stores: Stores, camera: str, product: str, limit: int, report: Report) -> Overviews:
-    """Of the newest kept images of good parts before a camera, STATION/CAMERA. Raises NoImages."""
-    station, _, name = camera.partition("/")
+def from_store(stores: Stores, sight: Sight, limit: int, report: Report) -> Overviews:
+    """Of the newest kept images of good parts that show this sight. Raises NoImages."""
+    station, _, name = sight.camera.partition("/")
     with stores.database.read() as connection:
-        found = kept_views.normal(connection, station, name, limit, product or None)
-        geometry = _geometry(connection, product)
+        found = kept_views.normal(connection, station, name, limit, sight.product or None, sight.lamp)
+        geometry = _geometry(connection, sight.product)
     images: list[tuple[str, Pixels]] = []
     skipped: list[dict[str, str]] = []
     for done, view in enumerate(found, start=1):
@@ -69,7 +70,7 @@ def from_store(stores: Stores, camera: str, product: str, limit: int, report: Re
         report(done, len(found))
     if not images:
         raise NoImages(
-            f"no image of a good part is kept from camera {camera}",
+            f"no image of a good part is kept from camera {sight.camera}",
             "let the recipe keep some of them (`loupe recipe set --keep-ok-share`), or name a folder with --images",
         )
     return _of_one_size(images, skipped)

@@ -11,6 +11,7 @@ from monitoring.charts import Charts
 from monitoring.disturbances import DISTURBANCES, Seen
 from monitoring.optics import OpticsMonitor
 from monitoring.selftest import SelfTest, Trial
+from monitoring.sights import Sight
 
 AT_ONCE, SOON = 2, 50
 """Images within which something counts as found at once, and soon."""
@@ -208,13 +209,12 @@ def chart_rows(monitor: OpticsMonitor) -> list[list[str]]:
 CHART_HEADS = ("signal", "image to image", "band ±", "jump limit ×", "drift limit ×")
 
 
-def status_row(camera: str, variant: str, version: int, state: Any) -> dict[str, Any]:
+def status_row(sight: Sight, version: int, state: Any) -> dict[str, Any]:
     """How a camera's monitor stands, as a JSON object."""
     standing = state["standing"]
     charts, calibrated = state["charts"], calibration(state)
     return {
-        "camera": camera,
-        "product": variant,
+        **sight._asdict(),
         "version": version,
         "phase": "commissioning" if charts is None else "provisional" if calibrated is None else "calibrated",
         "layout": state["layout"],

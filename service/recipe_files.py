@@ -20,6 +20,7 @@ CONTENT = (
     "keep_ok_share",
     "challenge_every_h",
     "expected_views",
+    "lamps",
     "class_disposition",
 )
 """The fields of a recipe that a person decides, in the order in which they are written."""
@@ -42,6 +43,7 @@ class _Entry(BaseModel):
     keep_ok_share: float = KEEP_OK_SHARE
     challenge_every_h: float | None = None
     expected_views: list[str] = []
+    lamps: dict[str, str] = {}
     class_disposition: dict[str, str] = {}
 
 
@@ -89,6 +91,7 @@ def to_yaml(recipes: Sequence[Recipe]) -> str:
             "station": recipe.station,
             **{name: getattr(recipe, name) for name in CONTENT},
             "expected_views": list(recipe.expected_views),
+            "lamps": dict(sorted(recipe.lamps.items())),
             "class_disposition": dict(sorted(recipe.class_disposition.items())),
         }
         for recipe in sorted(recipes, key=lambda recipe: (recipe.product, recipe.station))
@@ -161,8 +164,12 @@ _TYPE_WORDS = {
     "string_type": "is no text: put it in quotes",
     "float_type": "is no number: write one such as 1, without quotes",
     "list_type": "is no list: write one such as [top, side]",
-    "dict_type": f"is no table of class: disposition: write {{CLASS: DISPOSITION}}, one of {', '.join(DISPOSITIONS)}",
     "model_type": "is no recipe: begin it with `product:`",
+}
+_TABLE_WORDS = {
+    "class_disposition": "is no table of class: disposition: write {CLASS: DISPOSITION}, "
+    f"one of {', '.join(DISPOSITIONS)}",
+    "lamps": "is no table of view: lamp: write {VIEW: LAMP}",
 }
 
 
@@ -170,7 +177,10 @@ def _type_problem(lines: Lines, place: tuple[str | int, ...], kind: str, said: s
     if len(place) < 2:
         return f"line {lines.of(*place)}: the file must hold one list, `recipes:`, and nothing beside it"
     names = [str(part) for part in place[2:] if part != "[key]"]
-    what = "is no text: put it in quotes" if place[-1] == "[key]" else _TYPE_WORDS.get(kind, said)
+    if kind == "dict_type":
+        what = _TABLE_WORDS[names[0]]
+    else:
+        what = _TYPE_WORDS["string_type"] if place[-1] == "[key]" else _TYPE_WORDS.get(kind, said)
     return f"line {lines.of(*place)}: {'.'.join(names) or 'this'} {what}"
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from service.line.requests import FIELD_LIMIT, STATION_REMEDY, VIEW_LIMIT, wrong_name, wrong_station
+from service.line.requests import DEFAULT_VIEW, FIELD_LIMIT, STATION_REMEDY, VIEW_LIMIT, wrong_name, wrong_station
 from storage.records import LabelBook, Model, Recipe
 
 DISPOSITIONS = ("reject", "rework", "recheck")
@@ -30,7 +30,7 @@ class Problem:
     """Something about a recipe that can't hold, or can't be held against anything yet."""
 
     field: str
-    """Name of the field, with the class behind a dot where it is about one class."""
+    """Name of the field, with the class or view behind a dot where it is about one."""
     what: str
     remedy: str
     is_error: bool = True
@@ -65,6 +65,7 @@ def problems(recipe: Recipe, book: LabelBook | None, champion: Model | None) -> 
         *_wrong_choices(recipe),
         *_wrong_numbers(recipe),
         *_wrong_views(recipe.expected_views),
+        *_wrong_lamps(recipe),
         *_wrong_classes(recipe, book),
         *_wrong_point(recipe, champion),
     ]
@@ -123,6 +124,23 @@ def _wrong_views(views: tuple[str, ...]) -> Iterator[Problem]:
             yield Problem("expected_views", f"view {n + 1} {problem}", NAME_REMEDY)
         elif name in views[:n]:
             yield Problem("expected_views", f"view {name!r} is expected twice", "name each view once")
+
+
+def _wrong_lamps(recipe: Recipe) -> Iterator[Problem]:
+    views = recipe.expected_views or (DEFAULT_VIEW,)
+    for view, lamp in recipe.lamps.items():
+        field = f"lamps.{view}"
+        if (problem := wrong_name(view)) is not None:
+            yield Problem(field, f"view of lamp {lamp!r} {problem}", NAME_REMEDY)
+        elif view not in views:
+            yield Problem(
+                field,
+                f"view {view!r} has a lamp, but the recipe has no such view",
+                f"use one of {', '.join(views)}, expect this view too, or take its lamp away: `--lamp '{view}='`, in a "
+                "file leave it out",
+            )
+        if (problem := wrong_name(lamp)) is not None:
+            yield Problem(field, f"lamp of view {view!r} {problem}", NAME_REMEDY)
 
 
 def _wrong_classes(recipe: Recipe, book: LabelBook | None) -> Iterator[Problem]:

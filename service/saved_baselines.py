@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from monitoring.optics import OpticsMonitor
+from monitoring.sights import Sight
 
 PATTERN = "line*/baselines/*.json"
 """Where line servers keep baselines, below the data folder."""
@@ -22,11 +23,14 @@ class BaselineMissing(LookupError):
 
 
 class BaselineUnclear(LookupError):
-    """A camera has baselines of several products."""
+    """A camera has baselines of several products or lamps."""
 
-    def __init__(self, camera: str, variants: Iterable[str]) -> None:
-        super().__init__(f"camera {camera} has baselines of several products")
-        self.remedy = f"name one: --product {' | '.join(sorted(variants))}"
+    def __init__(self, found: Sequence[Sight]) -> None:
+        products = sorted({sight.product for sight in found})
+        lamps = sorted({sight.lamp for sight in found})
+        several, option, names = ("products", "product", products) if len(products) > 1 else ("lamps", "lamp", lamps)
+        super().__init__(f"camera {found[0].camera} has baselines of several {several}")
+        self.remedy = f"name one: --{option} {' | '.join(name or repr(name) for name in names)}"
 
 
 class BaselineDamaged(ValueError):
@@ -40,11 +44,10 @@ class BaselineDamaged(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class SavedBaseline:
-    """One file: of which camera (STATION/CAMERA) and product, which version, and the monitor's state."""
+    """One file: of which sight, which version, and the monitor's state."""
 
     path: Path
-    camera: str
-    variant: str
+    sight: Sight
     version: int
     state: Mapping[str, Any]
 
@@ -57,26 +60,32 @@ class SavedBaseline:
 
 
 def saved_baselines(data_dir: Path) -> tuple[list[SavedBaseline], list[BaselineDamaged]]:
-    """All that are saved, by camera and product, and what can't be read."""
+    """All that are saved, by camera, product and lamp, and what can't be read."""
     found, damaged = [], []
     for path in sorted(data_dir.glob(PATTERN)):
         try:
             found.append(_read(path))
         except BaselineDamaged as error:
             damaged.append(error)
-    return sorted(found, key=lambda one: (one.camera, one.variant)), damaged
+    return sorted(found, key=lambda one: one.sight), damaged
 
 
-def baseline_of(saved: Sequence[SavedBaseline], camera: str, variant: str | None) -> SavedBaseline:
-    """The one of a camera, and of a product where it has several.
+def baseline_of(
+    saved: Sequence[SavedBaseline], camera: str, product: str | None = None, lamp: str | None = None
+) -> SavedBaseline:
+    """The one of a camera (STATION/CAMERA), and of a product and a lamp where it has several.
 
     Raises BaselineMissing, BaselineUnclear.
     """
-    of_camera = [one for one in saved if one.camera == camera and variant in (None, one.variant)]
+    of_camera = [
+        one
+        for one in saved
+        if one.sight.camera == camera and product in (None, one.sight.product) and lamp in (None, one.sight.lamp)
+    ]
     if not of_camera:
-        raise BaselineMissing(camera, (one.camera for one in saved))
+        raise BaselineMissing(camera, (one.sight.camera for one in saved))
     if len(of_camera) > 1:
-        raise BaselineUnclear(camera, (one.variant for one in of_camera))
+        raise BaselineUnclear([one.sight for one in of_camera])
     return of_camera[0]
 
 
@@ -86,6 +95,6 @@ def _read(path: Path) -> SavedBaseline:
         state = found["state"]
         if not isinstance(state, dict):
             raise TypeError("it holds no state")
-        return SavedBaseline(path, str(found["camera"]), str(found["variant"]), int(found["version"]), state)
+        return SavedBaseline(path, Sight(*(str(found[name]) for name in Sight._fields)), int(found["version"]), state)
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise BaselineDamaged(path, str(error) or type(error).__name__) from error

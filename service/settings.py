@@ -79,6 +79,11 @@ class Settings(BaseSettings):
         ge=100,
         description="Images per camera from which the normal light is learned before alarms are calibrated.",
     )
+    commission_parts: int = Field(
+        1000,
+        ge=100,
+        description="Parts per product and station from which a model's usual scores are learned.",
+    )
     watch_poll_s: float = Field(1.0, gt=0, description="Seconds (s) between looks for a new champion or recipe.")
     log_json: bool = Field(False, description="Log lines as JSON instead of text.")
 

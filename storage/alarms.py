@@ -79,14 +79,10 @@ def images_in_question(connection: Connection, episode: Episode, most: int, afte
     """
     of_camera = _of_camera(episode.alarm)
     at = inspections.c.received_at
-    before = (
-        select(at)
-        .join(views, views.c.result_id == inspections.c.result_id)
-        .where(of_camera, at <= episode.alarm.raised_at)
-        .order_by(at.desc())
-        .limit(episode.alarm.images_since_onset + 1)
-        .subquery()
-    )
+    parts = select(at).where(of_camera, at <= episode.alarm.raised_at)
+    if episode.alarm.camera:  # it counts its images, and a part may have several
+        parts = parts.join(views, views.c.result_id == inspections.c.result_id)
+    before = parts.order_by(at.desc()).limit(episode.alarm.images_since_onset + 1).subquery()
     since = connection.execute(select(func.min(before.c.received_at))).scalar()
     if since is None or most <= 0:
         return []
@@ -111,12 +107,12 @@ def images_in_question(connection: Connection, episode: Episode, most: int, afte
 
 
 def _of_camera(alarm: Alarm) -> ColumnElement[bool]:
-    return and_(
+    found = and_(
         inspections.c.station == alarm.station,
         inspections.c.product == alarm.product,
         inspections.c.mode == "production",
-        views.c.camera == alarm.camera,
     )
+    return and_(found, views.c.camera == alarm.camera, views.c.lamp == alarm.lamp) if alarm.camera else found
 
 
 def _labelled(product: str) -> ColumnElement[bool]:

@@ -17,8 +17,13 @@ class KeptView:
     product: str
 
 
-def normal(connection: Connection, station: str, camera: str, limit: int, product: str | None = None) -> list[KeptView]:
-    """The newest images of good parts that a camera took while no alarm stood for it, in the order they came in."""
+def normal(
+    connection: Connection, station: str, camera: str, limit: int, product: str | None = None, lamp: str | None = None
+) -> list[KeptView]:
+    """The newest images of good parts that a camera took while no alarm stood for it, in the order they came in.
+
+    Of one product only, and under one lamp only, where these are given.
+    """
     query = (
         select(views.c.image_sha256, views.c.media_type, inspections.c.product)
         .join(inspections, inspections.c.result_id == views.c.result_id)
@@ -35,4 +40,6 @@ def normal(connection: Connection, station: str, camera: str, limit: int, produc
     )
     if product is not None:
         query = query.where(inspections.c.product == product)
+    if lamp is not None:
+        query = query.where(views.c.lamp == lamp)
     return [KeptView(*row) for row in connection.execute(query)][::-1]

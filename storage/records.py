@@ -256,6 +256,8 @@ class Recipe:
     """Names of the views that make a part; empty: every request is a part of its own."""
     challenge_every_h: float | None = None
     """Hours after which a station without a passed challenge is no longer ready; None: never."""
+    lamps: dict[str, str] = field(default_factory=dict)
+    """Name of the lighting by view, for the views that have one named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +276,8 @@ class View:
     p_defect: float | None
     novelty: float | None
     signals: dict[str, float]
+    lamp: str = ""
+    """The lighting it was taken under, as the recipe names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,6 +368,7 @@ class Alarm:
     id: str
     station: str
     camera: str
+    """Empty: what all cameras of the station say of the product together."""
     product: str
     cause: str
     """What the image that raised it tells; `AlarmChange` has what the images after it told."""
@@ -381,13 +386,15 @@ class Alarm:
     size: float | None = None
     """Side, place, motion and size: as `monitoring.diagnosis.Diagnosis`."""
     heat_map: str = ""
-    """Base64 of 28 x 28 float32, change of the log luminance; empty for alarms of before this was kept."""
+    """Base64 of 28 x 28 float32, change of the log luminance; empty where nothing has a place."""
     before_sha256: str | None = None
     """PNG in the content store: the last picture that was quiet; None where it was not kept."""
     after_sha256: str | None = None
     """PNG in the content store: the picture that raised it."""
     baseline_version: int = 0
     """Which of the camera's baselines it was judged by, from 1; 0: not known."""
+    lamp: str = ""
+    """The lighting under which it was raised, as the recipe names it; empty where it names none."""
 
 
 @dataclass(frozen=True, slots=True)

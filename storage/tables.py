@@ -119,7 +119,8 @@ label_books = Table(
     Column("version", Integer, primary_key=True),
     Column("classes", JsonClasses, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
-    # These defaults, and those of labels.shift, tasks.reason and alarms, are for rows of before the columns.
+    # These defaults, and those of labels.shift, tasks.reason, recipes.lamps, views.lamp and alarms, are for rows of
+    # before the columns.
     Column("author", String, nullable=False, server_default=text("''")),
     Column("note", Text, nullable=False, server_default=text("''")),
 )
@@ -289,6 +290,7 @@ recipes = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("expected_views", JsonTuple, nullable=False),
     Column("challenge_every_h", Float),
+    Column("lamps", JSON, nullable=False, server_default=text("'{}'")),
 )
 
 inspections = Table(
@@ -337,6 +339,7 @@ views = Table(
     Column("p_defect", Float),
     Column("novelty", Float),
     Column("signals", JSON, nullable=False),
+    Column("lamp", String, nullable=False, server_default=text("''")),
 )
 
 # No foreign key: the records of several machines arrive in any order.
@@ -401,6 +404,7 @@ alarms = Table(
     Column("before_sha256", String(64)),
     Column("after_sha256", String(64)),
     Column("baseline_version", Integer, nullable=False, server_default=text("0")),
+    Column("lamp", String, nullable=False, server_default=text("''")),
     Index(None, "station", "camera", "raised_at"),
 )
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ if MISSING:
     said = f"needs {' and '.join(MISSING)}"
     if "browser" in os.environ.get("LOUPE_TEST_REQUIRE", ""):
         pytest.fail(f"LOUPE_TEST_REQUIRE names browser, but this {said}", pytrace=False)
+    sys.modules.pop(__name__, None)  # whoever collects doctests leaves it there half made, and the next import takes it
     pytest.skip(said, allow_module_level=True)
 
 SWITCHES = [

@@ -190,9 +190,10 @@ def _polynomials(place: float) -> tuple[float, float, float]:
 def _knots(rising: Floats) -> Floats:
     """At most `KNOTS` of the different scores, with their shares: those at even shares, so every frequent one is."""
     scores, counts = np.unique(rising, return_counts=True)
-    upto = np.cumsum(counts) / rising.size
-    below = upto - counts / rising.size
+    ends = np.cumsum(counts)
+    # Both from whole numbers: a share up to one score is exactly the share below the next.
+    upto, below = ends / rising.size, (ends - counts) / rising.size
     if scores.size > KNOTS:
         kept = np.unique(np.searchsorted(upto, np.linspace(0, 1, KNOTS)).clip(0, scores.size - 1))
         scores, below, upto = scores[kept], below[kept], upto[kept]
-    return np.stack([scores, below.clip(0, 1), upto.clip(0, 1)], axis=1)
+    return np.stack([scores, below, upto], axis=1)

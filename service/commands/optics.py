@@ -40,7 +40,7 @@ def status(json: Json = False) -> None:
     from service.saved_baselines import saved_baselines
 
     saved, damaged = saved_baselines(load_settings().data_dir)
-    found = [status_row(one.camera, one.variant, one.version, one.state) for one in saved]
+    found = [status_row(one.sight, one.version, one.state) for one in saved]
     if json:
         emit({"cameras": found, "damaged": [str(error) for error in damaged]})
         return
@@ -48,6 +48,7 @@ def status(json: Json = False) -> None:
         (
             one["camera"],
             one["product"],
+            one["lamp"],
             one["version"],
             one["phase"],
             f"{one['images_learnt']} of {one['commission']}",
@@ -57,7 +58,7 @@ def status(json: Json = False) -> None:
         for one in found
     ]
     if rows:
-        heads = ["camera", "product", "version", "phase", "learnt", "false alarms", "alarm"]
+        heads = ["camera", "product", "lamp", "version", "phase", "learnt", "false alarms", "alarm"]
         table("cameras", heads, rows)
     else:
         say("no camera is watched yet: a line server saves what its cameras look like once they have seen images")
@@ -71,6 +72,9 @@ def report(
     ] = None,
     product: Annotated[
         str | None, typer.Option("--product", help="Where the camera has baselines of several products.")
+    ] = None,
+    lamp: Annotated[
+        str | None, typer.Option("--lamp", help="Where the camera has baselines of several lamps; '' for none.")
     ] = None,
     images: Annotated[
         Path | None, typer.Option("--images", help="Folder of normal images instead; needs no server.", exists=True)
@@ -97,7 +101,7 @@ def report(
     Example: loupe optics report --images good/ --commission 500
     """
     printed = csv == STDOUT
-    _check_options(camera, product, images, commission, printed and json)
+    _check_options(camera, [product, lamp], images, commission, printed and json)
     check_places([path for path in (html, None if printed else csv) if path])
     from monitoring.disturbances import Seen
     from monitoring.selftest import self_test
@@ -108,7 +112,7 @@ def report(
         overviews, monitor, named = _of_folder(images, commission)
     else:
         assert camera is not None
-        overviews, monitor, named = _of_camera(camera, product, limit)
+        overviews, monitor, named = _of_camera(camera, product, lamp, limit)
     with progress("disturbing") as told:
         found = self_test(
             overviews.images, monitor, replays=replays, most_images=most, seed=seed, is_linear=linear, report=told
@@ -130,32 +134,34 @@ def report(
 
 
 def _check_options(
-    camera: str | None, product: str | None, images: Path | None, commission: int | None, twice: bool
+    camera: str | None, narrower: list[str | None], images: Path | None, commission: int | None, twice: bool
 ) -> None:
     if (camera is None) == (images is None):
         raise typer.BadParameter("name a camera, or a folder of images", param_hint="--camera / --images")
     if camera is not None and "/" not in camera:
         raise typer.BadParameter(f"{camera} is no STATION/CAMERA, such as s1/top", param_hint="--camera")
-    if camera is None and product is not None:
-        raise typer.BadParameter("a folder has no product", param_hint="--product")
+    if camera is None and narrower != [None, None]:
+        raise typer.BadParameter("a folder has no product and no lamp", param_hint="--product / --lamp")
     if images is None and commission is not None:
         raise typer.BadParameter("a camera has learnt already", param_hint="--commission")
     if twice:
         raise typer.BadParameter("print one of them: --csv FILE writes the other", param_hint="--csv / --json")
 
 
-def _of_camera(camera: str, product: str | None, limit: int) -> tuple["Overviews", "OpticsMonitor", dict[str, Any]]:
+def _of_camera(
+    camera: str, product: str | None, lamp: str | None, limit: int
+) -> tuple["Overviews", "OpticsMonitor", dict[str, Any]]:
     from service.optics_images import from_store
     from service.saved_baselines import baseline_of, saved_baselines
     from service.wiring import open_stores
 
     settings = load_settings()
     saved, _ = saved_baselines(settings.data_dir)
-    baseline = baseline_of(saved, camera, product)
+    baseline = baseline_of(saved, camera, product, lamp)
     monitor = baseline.monitor()
     with open_stores(settings) as stores, progress("reading images") as told:
-        overviews = from_store(stores, camera, baseline.variant, limit, told)
-    named = {"name": camera, "camera": camera, "product": baseline.variant, "version": baseline.version}
+        overviews = from_store(stores, baseline.sight, limit, told)
+    named = {"name": camera, **baseline.sight._asdict(), "version": baseline.version}
     return overviews, monitor, named
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from service.line.requests import DEFAULT_VIEW
 from service.recipe_files import CONTENT, MADE_BY, Change, Plan, differences, plan_import, to_yaml
 from service.recipe_rules import DISPOSITIONS, WrongRecipe, default_recipe, problems
 from service.settings import load_settings
@@ -104,6 +105,12 @@ def set_recipe(
         list[str] | None, typer.Option("--view", help="Name of a view that makes a part; repeat it for each view.")
     ] = None,
     no_views: Annotated[bool, typer.Option("--no-views", help="Every request is a part of its own.")] = False,
+    lamp: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--lamp", help="VIEW=NAME of its lighting, NAME alone without --view, VIEW= for none; may be repeated."
+        ),
+    ] = None,
     challenge_every_h: Annotated[
         float | None,
         typer.Option("--challenge-every-h", help="Hours after which a station needs a passed challenge; 0 for never."),
@@ -138,6 +145,7 @@ def set_recipe(
             station=station,
             version=own.version + 1 if own else 1,
             class_disposition={**before.class_disposition, **_dispositions(disposition or [])},
+            lamps=_lamps(before.lamps, lamp or []),
             created_by=user_name(),
             created_at=now(),
         )
@@ -367,7 +375,7 @@ def _set_apart(recipe: Recipe) -> str:
 
 def _cell(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name}={disposition}" for name, disposition in sorted(value.items())) or "none"
+        return ", ".join(f"{name}={of_it}" for name, of_it in sorted(value.items())) or "none"
     if isinstance(value, tuple):
         return ", ".join(value) or "none"
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
@@ -380,6 +388,20 @@ def _dispositions(pairs: list[str]) -> dict[str, str]:
         if not separator:
             raise WrongRecipe(f"--disposition {pair!r} can't be understood", f"write CLASS={'|'.join(DISPOSITIONS)}")
         found[name] = value
+    return found
+
+
+def _lamps(before: dict[str, str], said: list[str]) -> dict[str, str]:
+    """The lamps by view, with what was said of some."""
+    found = dict(before)
+    for one in said:
+        view, separator, name = one.partition("=")
+        if separator and not name:
+            found.pop(view, None)
+        elif separator:
+            found[view] = name
+        else:
+            found[DEFAULT_VIEW] = one
     return found
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from monitoring import alarm as optics
 from monitoring.metrics import LineMetrics
-from monitoring.watch import Sight
+from monitoring.sights import Sight
 from service.line.alarm_json import alarm_json, diagnosis_fields, diagnosis_of
 from service.line.alarm_memory import Remembered, remember
 from storage.alarms import CLEARED, DIAGNOSED, Episode
@@ -24,7 +24,7 @@ from storage.drain import encode
 from storage.journal import Entry, Journal, JournalBroken
 from storage.records import Alarm, AlarmChange, Event
 
-NORMAL_AGAIN, INTENDED_CHANGE, RESTART = "normal_again", "intended_change", "restart"
+NORMAL_AGAIN, INTENDED_CHANGE, NEW_MODEL, RESTART = "normal_again", "intended_change", "new_model", "restart"
 """Why an alarm stands no more."""
 
 GLITCH_IMAGES: Final = 3

@@ -25,8 +25,9 @@ def alarm_json(episode: Episode, address: str = "") -> dict[str, Any]:
         "alarm_id": alarm.id,
         "state": episode.state,
         "station": alarm.station,
-        "camera": alarm.camera,
+        "camera": alarm.camera or None,
         "product": alarm.product,
+        "lamp": alarm.lamp or None,
         "cause": last.cause,
         "title": advice.title,
         "changed": advice.kind,
@@ -85,5 +86,5 @@ def diagnosis_fields(diagnosis: Diagnosis) -> dict[str, Any]:
         "y": diagnosis.y,
         "motion": diagnosis.motion.state() if diagnosis.motion else None,
         "size": float(diagnosis.size),
-        "heat_map": packed(diagnosis.heat_map),
+        "heat_map": packed(diagnosis.heat_map) if diagnosis.heat_map.any() else "",
     }

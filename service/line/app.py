@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from models.classifier import Scorer
+from monitoring.product_watch import parts_of
 from service.line import baselines
 from service.line.alarm_book import INTENDED_CHANGE
 from service.line.answers import reply_from
@@ -26,6 +27,7 @@ from service.line.optics_view import alarms_json, picture, show_baselines, sight
 from service.line.outcomes import PersonsWord, take_word
 from service.line.posting import post_challenge, post_inspection
 from service.line.process_control import spc
+from service.line.products_view import products_json, show_products
 from service.line.refusals import DISPOSITION, refusal, worded
 from service.line.requests import FIELD_LIMIT, Refusal, WrongRequest, part_key
 from service.line.server import LineServer
@@ -367,6 +369,10 @@ def _post_intended_change(station: str, camera: str, line: Line) -> dict[str, An
     if former is not None:
         line.episodes.end(former.sight, INTENDED_CHANGE)
         baselines.keep(line.baselines, former)
+        # What another light makes of the model's scores is learnt anew too.
+        parts = parts_of(station, former.sight.product)
+        if line.products.intended_change(parts):
+            line.episodes.end(parts, INTENDED_CHANGE)
     line.pipeline.event("intended_change", name, {"former_version": former.version if former else None})
     return {"camera": name, "state": line.watch.summary()[name]}
 
@@ -375,6 +381,12 @@ def _get_optics(line: Line, station: str | None = None) -> dict[str, Any]:
     """How light and optics are watched here: every camera and product with its baseline and the alarm that stands."""
     found = sights_json(line.watch, line.episodes)
     return {"sights": [one for one in found if not station or one["station"] == station]}
+
+
+def _get_products(line: Line, station: str | None = None) -> dict[str, Any]:
+    """How every product's scores lie against what is usual, and what errors are to be expected, without a label."""
+    found = products_json(line.products, line.episodes)
+    return {"products": [one for one in found if not station or one["station"] == station]}
 
 
 def _get_alarms(
@@ -416,6 +428,7 @@ def _ready(line: Line) -> Response:
 def _metrics(line: Line) -> Response:
     """Prometheus text format."""
     show_baselines(line.watch, line.episodes, line.metrics)
+    show_products(line.products, line.episodes, line.metrics)
     return Response(generate_latest(line.registry), media_type=CONTENT_TYPE_LATEST)
 
 
@@ -462,6 +475,7 @@ GET_ROUTES: dict[str, Callable[..., Any]] = {
     "/v1/stations": _get_stations,
     "/v1/stations/{station}/state": _get_state,
     "/v1/spc": _get_spc,
+    "/v1/products": _get_products,
     "/v1/optics": _get_optics,
     "/v1/optics/alarms": _get_alarms,
     "/v1/optics/alarms/{alarm_id}/{name}": _get_picture,

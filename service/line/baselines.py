@@ -1,13 +1,15 @@
-"""What the optics monitors have learnt outlives a restart: one file a sight of a camera."""
+"""What monitors of light, optics and parts have learnt outlives a restart: one file a sight."""
 
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 import structlog
 
-from monitoring.watch import Saved, Sight, Watch
+from monitoring.sights import Saved, Sight
 from storage.journal.segments import sync_folder
 
 SUFFIX = ".json"
@@ -17,8 +19,20 @@ FORMER = ".former"
 log = structlog.get_logger("line")
 
 
-def restore(watch: Watch, folder: Path) -> None:
-    """Go on with what was saved; a camera whose file is damaged learns anew, and the file is kept aside.
+class Kept(Protocol):
+    """What has states to be kept, such as a `monitoring.watch.Watch`."""
+
+    def changed_states(self) -> Iterator[Saved]:
+        """The states that changed since this was last run through."""
+        ...
+
+    def restore(self, saved: Saved) -> bool:
+        """Go on from a saved state; False where it is damaged."""
+        ...
+
+
+def restore(watch: Kept, folder: Path) -> None:
+    """Go on with what was saved; what has a damaged file learns anew, and the file is kept aside.
 
     A baseline that can't be read is no reason to refuse to serve: that would stop the line.
     """
@@ -30,8 +44,8 @@ def restore(watch: Watch, folder: Path) -> None:
             path.replace(path.with_suffix(ASIDE))
 
 
-def save(watch: Watch, folder: Path) -> None:
-    """Write what has changed since the last time, one camera after the other.
+def save(watch: Kept, folder: Path) -> None:
+    """Write what has changed since the last time, one sight after the other.
 
     Raises OSError.
     """
@@ -55,8 +69,7 @@ def _write(path: Path, saved: Saved) -> None:
     partial = path.with_suffix(".part")
     # A power cut must not cost what a commissioning has learnt: the file first, then its name.
     with partial.open("w") as file:
-        fields = {"camera": saved.sight.camera, "variant": saved.sight.variant, "version": saved.version}
-        json.dump({**fields, "state": saved.state}, file)
+        json.dump({**saved.sight._asdict(), "version": saved.version, "state": saved.state}, file)
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
@@ -66,7 +79,7 @@ def _write(path: Path, saved: Saved) -> None:
 def _read(path: Path) -> Saved | None:
     try:
         found = json.loads(path.read_text())
-        sight = Sight(str(found["camera"]), str(found["variant"]))
+        sight = Sight(*(str(found[name]) for name in Sight._fields))
         return Saved(sight, int(found["version"]), dict(found["state"]))
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         log.error("baseline_unreadable", path=str(path), reason=str(error))

@@ -18,6 +18,7 @@ from models.preprocess import Pixels, Prepared
 from models.scoring import score_prepared
 from monitoring.alarm import Alarm
 from monitoring.correction import Correction
+from monitoring.sights import Sight
 from monitoring.watch import Observation
 from service.line.champions import Active
 
@@ -51,43 +52,43 @@ class Corrections:
 
     def __init__(self, elsewhere: Callable[[Callable[[], None]], object]) -> None:
         self._elsewhere = elsewhere
-        self._known: dict[tuple[str, str], _Known] = {}
+        self._known: dict[Sight, _Known] = {}
         self._lock = Lock()
 
     def corrected(
-        self, camera: str, prepared: Prepared, observation: Observation, active: Active
+        self, sight: Sight, prepared: Prepared, observation: Observation, active: Active
     ) -> tuple[Prepared, Correction | None]:
         """The view as it would look under the light of before, and what was done: None where it stays as it is."""
         correction, alarm = observation.correction, observation.standing
         if active.recipe.on_optics_alarm != "correct" or correction is None or alarm is None:
             return prepared, None
-        known = self._of(camera, active)
+        known = self._of(sight)
         with self._lock:
             is_asked, is_proven = known.asked is alarm, known.is_proven
             if not is_asked:
                 known.asked, known.is_proven = alarm, False
         if not is_asked:
-            self._elsewhere(lambda: self._prove(camera, known, alarm, correction, active))
+            self._elsewhere(lambda: self._prove(sight, known, alarm, correction, active))
         if not is_asked or not is_proven:
             return prepared, None
         return replace(prepared, tiles=correction.apply(prepared.tiles)), correction
 
     def learn(
-        self, camera: str, prepared: Prepared, observation: Observation, score: ViewScore, active: Active
+        self, sight: Sight, prepared: Prepared, observation: Observation, score: ViewScore, active: Active
     ) -> None:
         """Keep a view with a defect that was found under normal light, to prove corrections with."""
         is_found = score.p_defect >= active.point.reject_from
         if observation.state != "ok" or not is_found or prepared.tiles.nbytes > MOST_BYTES:
             return
-        known = self._of(camera, active)
+        known = self._of(sight)
         with self._lock:
             known.defects.append(_Defect(prepared, active.model.id))
 
-    def _of(self, camera: str, active: Active) -> _Known:
+    def _of(self, sight: Sight) -> _Known:
         with self._lock:
-            return self._known.setdefault((camera, active.model.product), _Known())
+            return self._known.setdefault(sight, _Known())
 
-    def _prove(self, camera: str, known: _Known, alarm: Alarm, correction: Correction, active: Active) -> None:
+    def _prove(self, sight: Sight, known: _Known, alarm: Alarm, correction: Correction, active: Active) -> None:
         with self._lock:
             defects = [defect.prepared for defect in known.defects if defect.model_id == active.model.id]
         retained = correction.retained([_worst_tile(defect) for defect in defects])
@@ -102,7 +103,7 @@ class Corrections:
                 known.is_proven = is_proven
         log.warning(
             "light_correction",
-            camera=camera,
+            camera=sight.camera,
             cause=alarm.cause,
             used=is_proven,
             known_defects=len(defects),

@@ -8,12 +8,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
 from monitoring import alarm as optics
-from monitoring.watch import Observation, Sight, Watch
+from monitoring.sights import Sight
+from monitoring.watch import Observation
 from service.line.alarm_book import GLITCH_IMAGES, NORMAL_AGAIN, RESTART, AlarmBook, Standing
 from service.line.alarm_memory import Remembered
 from service.line.recording import new_id
@@ -35,15 +36,25 @@ Submit = Callable[[Callable[[], None]], object]
 log = structlog.get_logger("line")
 
 
+class Watches(Protocol):
+    """What raises alarms, such as a `monitoring.watch.Watch`."""
+
+    def standing(self) -> dict[Sight, tuple[int, optics.Alarm | None]]:
+        """Version of every sight's baseline, and the alarm that stands there."""
+        ...
+
+
 class Episodes:
-    """The alarms of all cameras that stand; safe to use from many threads.
+    """The alarms of all cameras, and of all products, that stand; safe to use from many threads.
 
     `submit` runs a function on the one thread that does the watch's chores, in the order of being asked.
     """
 
-    def __init__(self, watch: Watch, book: AlarmBook, submit: Submit, clock: Callable[[], datetime]) -> None:
-        self._watch, self._book, self._submit, self._clock = watch, book, submit, clock
-        self._latest: dict[str, str] = {}
+    def __init__(
+        self, watches: Sequence[Watches], book: AlarmBook, submit: Submit, clock: Callable[[], datetime]
+    ) -> None:
+        self._watches, self._book, self._submit, self._clock = watches, book, submit, clock
+        self._latest: dict[str, Sight] = {}
         self._lock = threading.Lock()  # guards all below, and the order of what is submitted
         self._open: dict[Sight, list[Standing]] = {}
         self._early: dict[Sight, list[float]] = {}
@@ -59,27 +70,27 @@ class Episodes:
         One that its monitor has forgotten, as it was saved before, stands no more. One of which only its monitor knows
         is recorded now.
         """
-        monitors = self._watch.monitors()
+        known = self._known()
         with self._lock:
             for one in remembered:
-                sight = Sight(f"{one.record.station}/{one.record.camera}", one.record.product)
+                sight = Sight(f"{one.record.station}/{one.record.camera}", one.record.product, one.record.lamp)
                 changes = {change.kind: change for change in one.changes}
                 standing = Standing(one.record, sight, one.at_image, None, changes, one.is_alerted)
                 standing.is_final = DIAGNOSED in changes
-                known = monitors[sight][1].standing if sight in monitors else None
-                if known is None or known.at_image != one.at_image:
+                _, alarm = known.get(sight, (0, None))
+                if alarm is None or alarm.at_image != one.at_image:
                     self._end(standing, RESTART, None, self._clock())
                 else:
                     self._open.setdefault(sight, []).append(standing)
                     self._repeat(standing)
-            for sight, (_, monitor) in monitors.items():
-                if monitor.standing is not None and sight not in self._open:
-                    self._begin(sight, monitor.standing, "", self._clock(), None)
+            for sight, (_, alarm) in known.items():
+                if alarm is not None and sight not in self._open:
+                    self._begin(sight, alarm, "", self._clock(), None)
 
     def see(self, sight: Sight, observation: Observation, result_id: str, at: datetime) -> None:
         """Note what an image said of its camera; `result_id` is its inspection."""
         if observation.state != "unwatched":
-            self._latest[sight.camera] = sight.variant
+            self._latest[sight.camera] = sight
         if observation.standing is None and not observation.cleared:
             return
         with self._lock:
@@ -101,8 +112,8 @@ class Episodes:
         with self._lock:
             return {sight: found[-1].episode for sight, found in self._open.items()}
 
-    def latest(self) -> dict[str, str]:
-        """The product that each camera saw last, as far as it has seen any since the start."""
+    def latest(self) -> dict[str, Sight]:
+        """What each camera saw last, as far as it has seen anything since the start."""
         return self._latest.copy()
 
     def picture(self, alarm_id: str, name: str) -> bytes | None:
@@ -137,7 +148,8 @@ class Episodes:
             id=new_id(),
             station=station,
             camera=camera,
-            product=sight.variant,
+            product=sight.product,
+            lamp=sight.lamp,
             cause=alarm.cause,
             chart=alarm.chart,
             ratio=float(alarm.ratio),
@@ -156,8 +168,8 @@ class Episodes:
         def record_it() -> None:
             with self._lock:
                 self._waiting -= 1
-            known = self._watch.monitors().get(sight)
-            self._book.raised(standing, self._all(), pictures, known[0] if known is not None else 0)
+            version, _ = self._known().get(sight, (0, None))
+            self._book.raised(standing, self._all(), pictures, version)
 
         self._do(record_it)
         if self._was_cleared(sight):
@@ -225,6 +237,9 @@ class Episodes:
         self._submit(work)
 
     # What follows is for the thread of the chores.
+
+    def _known(self) -> dict[Sight, tuple[int, optics.Alarm | None]]:
+        return {sight: found for watch in self._watches for sight, found in watch.standing().items()}
 
     def _all(self) -> list[Standing]:
         with self._lock:

@@ -10,6 +10,7 @@ from models.classifier import ViewScore
 from models.preprocess import UnreadableImage, prepare
 from models.scoring import score_prepared
 from monitoring.correction import Correction
+from monitoring.sights import Sight
 from monitoring.watch import Observation, Watch
 from service.line.champions import Active
 from service.line.correcting import Corrections
@@ -56,55 +57,57 @@ class Look:
         return self.observation.signals if self.observation is not None else {}
 
 
-def look(
-    part: PartRequest,
-    view: ViewRequest,
-    body: bytes,
-    digest: str,
-    active: Active,
-    watch: Watch,
-    corrections: Corrections,
-    pixel_limit: int,
-) -> Look:
-    """Decode, watch and score a view; whatever goes wrong is in the result and never raised."""
-    began = time.perf_counter()
-    try:
-        prepared = prepare(view.frame(body), active.classifier.card.geometry, pixel_limit=pixel_limit)
-    except UnreadableImage as error:
-        return Look(view, digest, unreadable=str(error))
-    except Exception as error:  # noqa: BLE001 - the edge of the process: the line must be answered
-        return Look(view, digest, broken=_broken(part, error))
-    decoded = time.perf_counter()
-    observation, cause, correction, score, broken = None, None, None, None, None
-    try:
-        if part.mode == "production":
-            camera, product = part.watched_camera(view), active.model.product
-            observation = watch.observe(camera, prepared.overview, product)
-            if observation.standing is not None:
-                cause = observation.standing.cause
-                prepared, correction = corrections.corrected(camera, prepared, observation, active)
-        watched = time.perf_counter()
-        score = score_prepared(active.classifier, prepared)
-        if observation is not None:
-            corrections.learn(part.watched_camera(view), prepared, observation, score, active)
-    except Exception as error:  # noqa: BLE001 - the edge of the process: the line must be answered
-        broken = _broken(part, error)
-        watched = decoded
-    if score is not None and not score.is_finite:
-        score, broken = None, NO_NUMBER
-    return Look(
-        view,
-        digest,
-        prepared.width,
-        prepared.height,
-        score,
-        observation,
-        cause,
-        correction,
-        broken=broken,
-        decode_ms=1000 * (decoded - began),
-        infer_ms=1000 * (time.perf_counter() - watched),
-    )
+def sight_of(part: PartRequest, view: ViewRequest, active: Active) -> Sight:
+    """What the view's camera sees, and under which light."""
+    return Sight(part.watched_camera(view), active.model.product, active.recipe.lamps.get(view.view_id, ""))
+
+
+class Looking:
+    """Looks at views; safe to use from many threads. An image of more than `pixel_limit` pixels is not decoded."""
+
+    def __init__(self, watch: Watch, corrections: Corrections, pixel_limit: int) -> None:
+        self._watch, self._corrections, self._pixel_limit = watch, corrections, pixel_limit
+
+    def look(self, part: PartRequest, view: ViewRequest, body: bytes, digest: str, active: Active) -> Look:
+        """Decode, watch and score a view; whatever goes wrong is in the result and never raised."""
+        began = time.perf_counter()
+        try:
+            prepared = prepare(view.frame(body), active.classifier.card.geometry, pixel_limit=self._pixel_limit)
+        except UnreadableImage as error:
+            return Look(view, digest, unreadable=str(error))
+        except Exception as error:  # noqa: BLE001 - the edge of the process: the line must be answered
+            return Look(view, digest, broken=_broken(part, error))
+        decoded = time.perf_counter()
+        observation, cause, correction, score, broken = None, None, None, None, None
+        sight = sight_of(part, view, active)
+        try:
+            if part.mode == "production":
+                observation = self._watch.observe(sight, prepared.overview)
+                if observation.standing is not None:
+                    cause = observation.standing.cause
+                    prepared, correction = self._corrections.corrected(sight, prepared, observation, active)
+            watched = time.perf_counter()
+            score = score_prepared(active.classifier, prepared)
+            if observation is not None:
+                self._corrections.learn(sight, prepared, observation, score, active)
+        except Exception as error:  # noqa: BLE001 - the edge of the process: the line must be answered
+            broken = _broken(part, error)
+            watched = decoded
+        if score is not None and not score.is_finite:
+            score, broken = None, NO_NUMBER
+        return Look(
+            view,
+            digest,
+            prepared.width,
+            prepared.height,
+            score,
+            observation,
+            cause,
+            correction,
+            broken=broken,
+            decode_ms=1000 * (decoded - began),
+            infer_ms=1000 * (time.perf_counter() - watched),
+        )
 
 
 def _broken(part: PartRequest, error: Exception) -> str:

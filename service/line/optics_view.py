@@ -5,7 +5,8 @@ from typing import Any, Final
 
 from monitoring.metrics import LineMetrics
 from monitoring.optics import OpticsMonitor
-from monitoring.watch import Sight, Watch
+from monitoring.sights import Sight
+from monitoring.watch import Watch
 from service.line.alarm_json import alarm_json, heat_map_json, picture_of
 from service.line.episodes import Episodes
 from service.line.requests import WrongRequest
@@ -19,7 +20,7 @@ WORST_CHARTS: Final = 5
 
 
 def sights_json(watch: Watch, episodes: Episodes) -> list[dict[str, Any]]:
-    """Every camera and product that this process watches, by name."""
+    """Every camera, product and lamp that this process watches, by name."""
     standing, latest = episodes.standing(), episodes.latest()
     return [
         _sight_json(sight, version, monitor, standing.get(sight), latest)
@@ -28,10 +29,10 @@ def sights_json(watch: Watch, episodes: Episodes) -> list[dict[str, Any]]:
 
 
 def show_baselines(watch: Watch, episodes: Episodes, metrics: LineMetrics) -> None:
-    """Let the metrics show by which baseline each camera is watched: that of the product which it saw last."""
+    """Let the metrics show by which baseline each camera is watched: that of what it saw last."""
     latest = episodes.latest()
     for sight, (version, monitor) in watch.monitors().items():
-        if latest.get(sight.camera, sight.variant) == sight.variant:
+        if latest.get(sight.camera, sight) == sight:
             rate = monitor.calibration.rate_per_10k if monitor.calibration else None
             metrics.learnt(sight.camera, version, monitor.phase, rate, monitor.standing is not None)
 
@@ -78,7 +79,7 @@ def picture(database: Database, images: ContentStore, episodes: Episodes, alarm_
 
 
 def _sight_json(
-    sight: Sight, version: int, monitor: OpticsMonitor, episode: Episode | None, latest: dict[str, str]
+    sight: Sight, version: int, monitor: OpticsMonitor, episode: Episode | None, latest: dict[str, Sight]
 ) -> dict[str, Any]:
     station, _, camera = sight.camera.partition("/")
     worst = sorted(monitor.ratios.items(), key=lambda pair: -pair[1])[:WORST_CHARTS]
@@ -87,8 +88,9 @@ def _sight_json(
     return {
         "station": station,
         "camera": camera,
-        "product": sight.variant,
-        "is_seen_now": latest.get(sight.camera) == sight.variant,
+        "product": sight.product,
+        "lamp": sight.lamp or None,
+        "is_seen_now": latest.get(sight.camera) == sight,
         "baseline_version": version,
         "phase": monitor.phase,
         "images": monitor.images,

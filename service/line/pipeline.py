@@ -9,13 +9,10 @@ from datetime import datetime, timedelta
 import structlog
 
 from monitoring.metrics import LineMetrics
-from monitoring.watch import Sight, Watch
 from service.line.answers import Reply, is_simulated, reply_from, reply_of
 from service.line.champions import Active
-from service.line.correcting import Corrections
-from service.line.episodes import Episodes
 from service.line.joining import OpenPart, OpenParts
-from service.line.looking import Look, look
+from service.line.looking import Look, Looking
 from service.line.recording import (
     Retention,
     Sighting,
@@ -29,6 +26,7 @@ from service.line.recording import (
 from service.line.requests import DEFAULT_VIEW, OtherImage, Overloaded, PartRequest, ViewRequest, WrongRequest
 from service.line.tickets import Ticket, Tickets, other_image, other_mode
 from service.line.verdicts import DEADLINE, STORAGE, Verdict, decide, undecided
+from service.line.watching import Watching
 from storage.images.content import ContentStore
 from storage.journal import Answered, Journal, JournalBroken
 
@@ -101,24 +99,22 @@ class LinePipeline:
         self,
         journal: Journal,
         images: ContentStore,
-        watch: Watch,
-        corrections: Corrections,
-        episodes: Episodes,
+        looking: Looking,
+        watching: Watching,
         metrics: LineMetrics,
         clock: Callable[[], datetime],
         told: Told,
         earlier: Earlier,
         *,
         window: timedelta,
-        pixel_limit: int,
     ) -> None:
         self._journal, self._images, self._metrics, self._clock = journal, images, metrics, clock
-        self._watch, self._corrections, self._episodes = watch, corrections, episodes
+        self._looking, self._watching = looking, watching
         self._told = told
         """Called with every last word on a part, before it is on its way to whoever posted it."""
         self._earlier = earlier
         """What another line server answered for a part before this one had its station, by idempotency key."""
-        self._window, self._pixel_limit = window, pixel_limit
+        self._window = window
         self._unwritten: dict[str, Answered] = {}
         """Fail-safe answers that have left and that the disk did not take, where it holds a decided one: they win."""
         self._tickets = Tickets()
@@ -275,23 +271,14 @@ class LinePipeline:
         except JournalBroken as error:
             reply = self._unrecorded(case, looks, error)
         pace.took(1000 * (time.perf_counter() - begun) / len(looks))
-        self._watched(case, arrival.active, reply, looks)
+        self._watching.looked(arrival.part, arrival.active, looks, reply.result_id, arrival.received_at)
         return reply
 
     def _look(self, case: _Case, active: Active) -> list[Look]:
         arrival, part = case.arrival, case.arrival.part
         looks = [
-            look(
-                part,
-                v,
-                arrival.bodies[v.view_id],
-                case.digests[v.view_id],
-                active,
-                self._watch,
-                self._corrections,
-                self._pixel_limit,
-            )
-            for v in part.views
+            self._looking.look(part, view, arrival.bodies[view.view_id], case.digests[view.view_id], active)
+            for view in part.views
         ]
         case.timing_ms["decode"] = sum(found.decode_ms for found in looks)
         if any(found.score is not None for found in looks):
@@ -314,6 +301,7 @@ class LinePipeline:
         if ticket.decide(reply) is not None:
             return self._record_late(case, looks, supersedes=reply.result_id)
         self._count(arrival.part, reply, verdict, case.timing_ms)
+        self._watching.judged(seen, verdict.evaluation, reply.result_id)
         return reply
 
     def _join(self, case: _Case) -> Reply:
@@ -337,7 +325,7 @@ class LinePipeline:
                 open_part.active.pace.took(1000 * (time.perf_counter() - began) / len(looks))
         finally:
             self.open_parts.leave(open_part)
-        self._watched(case, open_part.active, reply, looks)
+        self._watching.looked(arrival.part, open_part.active, looks, reply.result_id, arrival.received_at)
         return reply
 
     def _joined(self, case: _Case, open_part: OpenPart, looks: Sequence[Look]) -> Reply:
@@ -403,6 +391,7 @@ class LinePipeline:
             late = case.ticket.decide(reply)
             if late is None:
                 self._count_joined(open_part, reply, verdict, case.timing_ms)
+                self._watching.judged(seen, verdict.evaluation, reply.result_id)
                 return reply
             verdict = self._late_verdict(active)
             retained = self._retention(verdict, active, seen.digests)
@@ -526,18 +515,6 @@ class LinePipeline:
             part.station, part.mode, verdict.evaluation, verdict.disposition, verdict.result_code, timing_ms
         )
         self._told(part, reply.body)
-
-    def _watched(self, case: _Case, active: Active, reply: Reply, looks: Sequence[Look]) -> None:
-        """What the images said of their cameras reaches the metrics, and the alarms that stand."""
-        part, product, at = case.arrival.part, active.model.product, case.arrival.received_at
-        for found in looks:
-            observation = found.observation
-            if observation is None:
-                continue
-            camera = part.watched_camera(found.view)
-            standing = observation.standing is not None
-            self._metrics.watched(camera, observation.charts, observation.rounded, standing)
-            self._episodes.see(Sight(camera, product), observation, reply.result_id, at)
 
 
 def _too_late(arrival: Arrival) -> str:

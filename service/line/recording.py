@@ -159,7 +159,9 @@ def _inspection(
     part, active = seen.part, seen.active
     found = {look.view_id: look for look in seen.looks}
     views = [
-        _view(reply.result_id, found.get(v.view_id) or Look(v, seen.digests[v.view_id]), kept=retained.kept)
+        _view(
+            reply.result_id, found.get(v.view_id) or Look(v, seen.digests[v.view_id]), active.recipe, kept=retained.kept
+        )
         for v in part.views
     ]
     return Inspection(
@@ -190,7 +192,7 @@ def _inspection(
     )
 
 
-def _view(result_id: str, look: Look, *, kept: bool) -> View:
+def _view(result_id: str, look: Look, recipe: Recipe, *, kept: bool) -> View:
     view = look.view
     return View(
         result_id=result_id,
@@ -205,4 +207,5 @@ def _view(result_id: str, look: Look, *, kept: bool) -> View:
         p_defect=look.score.p_defect if look.score else None,
         novelty=look.score.novelty if look.score else None,
         signals=dict(look.signals),
+        lamp=recipe.lamps.get(view.view_id, ""),
     )

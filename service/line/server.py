@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from models.batching import open_classifier
 from monitoring import signals
 from monitoring.metrics import LineMetrics
+from monitoring.product_watch import ProductWatch
 from monitoring.watch import Watch
 from service.line import baselines
 from service.line.access import Access
@@ -28,6 +29,7 @@ from service.line.dispatch import Dispatcher
 from service.line.episodes import Episodes
 from service.line.forwarding import Forwarder
 from service.line.loading import ModelLoader
+from service.line.looking import Looking
 from service.line.optics_tasks import ask_inspectors
 from service.line.ownership import BEAT_S, Ownership, owner_id
 from service.line.pipeline import LinePipeline, Told
@@ -39,6 +41,7 @@ from service.line.siblings import Siblings
 from service.line.stations import Stations
 from service.line.stopping import Stopping
 from service.line.waiting import Waiters
+from service.line.watching import Watching
 from service.line.webhook import Webhook, read_addresses
 from service.settings import Settings
 from service.wiring import now
@@ -81,6 +84,9 @@ class LineServer:
     watch: Watch
     baselines: Path
     """Where what the watch has learnt is kept."""
+    products: ProductWatch
+    learnt_products: Path
+    """Where what that has learnt is kept."""
     episodes: Episodes
     champions: Champions
     access: Access
@@ -177,8 +183,10 @@ def running(settings: Settings) -> Iterator[LineServer]:
         server = _assembled(settings, database, images, journal, access, folder, closing)
         recover(journal, server.told)
         baselines.restore(server.watch, server.baselines)
+        baselines.restore(server.products, server.learnt_products)
         server.episodes.resume(recall(folder / ALARMS))
         closing.callback(baselines.save, server.watch, server.baselines)
+        closing.callback(baselines.save, server.products, server.learnt_products)
         closing.callback(_release, server)
         closing.callback(_drain_rest, server, FIRST_DRAIN_S)
         closing.callback(server.episodes.close)
@@ -202,7 +210,9 @@ def _assembled(
     chores = ThreadPoolExecutor(1, "optics")
     closing.callback(chores.shutdown, cancel_futures=True)
     elsewhere = _elsewhere(chores)
-    watch, waiters = Watch(settings.commission_images, elsewhere=elsewhere), Waiters()
+    watch = Watch(settings.commission_images, elsewhere=elsewhere)
+    products = ProductWatch(settings.commission_parts, elsewhere=elsewhere)
+    waiters = Waiters()
     publisher = None
     if settings.mqtt_url:
         publisher = VerdictPublisher(settings.mqtt_url, counted=metrics.published)
@@ -220,7 +230,7 @@ def _assembled(
             webhook.post(body)
 
     book = AlarmBook(journal, metrics, folder / ALARMS, tell=tell_optics, alert=alert, address=settings.line_address)
-    episodes = Episodes(watch, book, elsewhere, now)
+    episodes = Episodes((watch, products), book, elsewhere, now)
 
     def told(part: PartRequest, body: bytes) -> None:
         waiters.tell(part.part_key, body)
@@ -258,15 +268,13 @@ def _assembled(
     pipeline = LinePipeline(
         journal,
         images,
-        watch,
-        Corrections(elsewhere),
-        episodes,
+        Looking(watch, Corrections(elsewhere), int(settings.max_megapixels * 1e6)),
+        Watching(products, episodes, metrics),
         metrics,
         now,
         told,
         ownership.earlier,
         window=timedelta(hours=settings.idempotency_window_h),
-        pixel_limit=int(settings.max_megapixels * 1e6),
     )
     return LineServer(
         settings=settings,
@@ -275,6 +283,8 @@ def _assembled(
         journal=journal,
         watch=watch,
         baselines=folder / "baselines",
+        products=products,
+        learnt_products=folder / "products",
         episodes=episodes,
         champions=Champions(loader, int(settings.model_memory_mb * 1e6)),
         access=access,
@@ -321,7 +331,7 @@ def _threads(server: LineServer, folder: Path) -> list[Repeating]:
             lambda: _ask_inspectors(server),
             slowest_s=ASK_PAUSE_MAX_S,
         ),
-        Repeating("save_optics", SAVE_INTERVAL_S, lambda: _save(server.watch, server.baselines)),
+        Repeating("save_optics", SAVE_INTERVAL_S, lambda: _save(server)),
     ]
 
 
@@ -428,6 +438,7 @@ def _expire(server: LineServer) -> bool:
     return True
 
 
-def _save(watch: Watch, folder: Path) -> bool:
-    baselines.save(watch, folder)
+def _save(server: LineServer) -> bool:
+    baselines.save(server.watch, server.baselines)
+    baselines.save(server.products, server.learnt_products)
     return False

@@ -241,6 +241,7 @@ def test_nothing_is_compiled_before_the_line_is_warmed_and_nothing_after() -> No
     program = """
 import numpy as np
 from monitoring import blocks, fit, pixels, signals, steps, watch
+from monitoring.sights import Sight
 compiled = (pixels.scalars, blocks.cell_means, blocks.describe, fit.fit, steps.step, steps.stand)
 print([len(loops.signatures) for loops in compiled])
 signals.warm()
@@ -248,9 +249,9 @@ watching = watch.Watch(100)
 rng = np.random.default_rng(0)
 still = rng.integers(60, 200, (40, 60, 3))
 for _ in range(200):
-    watching.observe("top", (still + rng.integers(-2, 3, still.shape)).astype(np.uint8))
+    watching.observe(Sight("top"), (still + rng.integers(-2, 3, still.shape)).astype(np.uint8))
 for _ in range(5):
-    watching.observe("top", (0.7 * still).astype(np.uint8))
+    watching.observe(Sight("top"), (0.7 * still).astype(np.uint8))
 print(watching.summary()["top"], [len(loops.signatures) for loops in compiled])
 """
     # A process of its own: in this one other tests have compiled everything.

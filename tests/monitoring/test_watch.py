@@ -10,16 +10,22 @@ from typing import Any
 import numpy as np
 import pytest
 
+from monitoring.alarm import Alarm
+from monitoring.sights import Saved, Sight
 from monitoring.signals import signature
-from monitoring.watch import Observation, Saved, Sight, Watch
+from monitoring.watch import Observation, Watch
 from tests.monitoring.line_light import Pixels, dimmed, moved, stream
 
 COMMISSION = 120
 DIM = dimmed(0.2)
 
 
-def observe(watch: Watch, camera: str, images: list[Pixels], variant: str = "") -> list[Observation]:
-    return [watch.observe(camera, image, variant) for image in images]
+def observe(watch: Watch, camera: str, images: list[Pixels], product: str = "") -> list[Observation]:
+    return [watch.observe(Sight(camera, product), image) for image in images]
+
+
+def standing(watch: Watch, camera: str) -> Alarm | None:
+    return watch.standing()[Sight(camera)][1]
 
 
 def saved(watch: Watch) -> dict[str, Saved]:
@@ -38,11 +44,13 @@ def test_alarm_and_clearing_are_told_once_and_the_alarm_stands_between() -> None
     watch = Watch(COMMISSION)
     seen = observe(watch, "top", stream(1, 160) + stream(2, 10, DIM))
     assert [index for index, observation in enumerate(seen) if observation.alarm] == [160]
-    assert watch.standing("top") is seen[160].alarm
+    stands = standing(watch, "top")
+    assert stands is not None
+    assert stands.at_image == 160
     assert all(observation.standing is seen[160].alarm for observation in seen[160:])
     after = observe(watch, "top", stream(3, 60))
     assert sum(observation.cleared for observation in after) == 1
-    assert watch.standing("top") is None
+    assert standing(watch, "top") is None
     assert after[-1].standing is None
 
 
@@ -77,8 +85,8 @@ def test_a_ratio_that_is_no_number_is_not_told() -> None:
     watch = Watch(COMMISSION)
     web = [replace(signature(image), overview=None) for image in stream(1, 160, kind="web")]
     for seen in web:
-        watch.observe("top", seen)
-    observation = watch.observe("top", replace(web[0], focus=math.nan))
+        watch.observe(Sight("top"), seen)
+    observation = watch.observe(Sight("top"), replace(web[0], focus=math.nan))
     assert np.isnan(observation.exact).any()
     assert set(observation.charts) - set(observation.ratios) == {"focus.jump", "focus.drift", "focus.band"}
     assert "focus" not in observation.signals
@@ -89,8 +97,8 @@ def test_cameras_do_not_touch_each_other() -> None:
     for camera in ("left", "right"):
         observe(watch, camera, stream(1, 160))
     observe(watch, "left", stream(2, 5, DIM))
-    assert watch.standing("left") is not None
-    assert watch.standing("right") is None
+    assert standing(watch, "left") is not None
+    assert standing(watch, "right") is None
 
 
 def test_two_products_before_one_camera_are_each_normal() -> None:
@@ -103,7 +111,7 @@ def test_two_products_before_one_camera_are_each_normal() -> None:
         now = observe(watch, "top", stream(5 + number, 30), "bright one")
         now += observe(watch, "top", stream(5 + number, 30, DIM), "dark one")
         assert {observation.state for observation in now} == {"ok"}
-    assert {sight.variant for sight in watch.monitors()} == {"bright one", "dark one"}
+    assert {sight.product for sight in watch.monitors()} == {"bright one", "dark one"}
     assert watch.summary() == {"top": "ok"}
     observe(watch, "top", stream(9, 3), "dark one")
     assert watch.summary() == {"top": "alarm"}
@@ -116,25 +124,25 @@ def test_an_intended_change_commissions_again_as_the_next_version_and_gives_back
     assert former is not None
     assert (former.sight, former.version) == (Sight("top"), 1)
     assert watch.intended_change("never seen") is None
-    assert watch.standing("top") is None
-    assert watch.observe("top", stream(3, 1, DIM)[0]).state == "commissioning"
+    assert standing(watch, "top") is None
+    assert watch.observe(Sight("top"), stream(3, 1, DIM)[0]).state == "commissioning"
     assert watch.monitors()[Sight("top")][0] == 2
     again = Watch(COMMISSION)
     assert again.restore(former)
-    assert again.standing("top") is not None
+    assert standing(again, "top") is not None
 
 
 def test_more_cameras_than_a_watch_holds_are_unwatched() -> None:
-    watch = Watch(COMMISSION, cameras=2)
+    watch = Watch(COMMISSION, most=2)
     (image,) = stream(1, 1)
-    assert [watch.observe(name, image).state for name in ("a", "b", "c", "a")] == [
+    assert [watch.observe(Sight(name), image).state for name in ("a", "b", "c", "a")] == [
         "commissioning",
         "commissioning",
         "unwatched",
         "commissioning",
     ]
-    assert watch.observe("c", image).ratios == watch.observe("c", image).signals == {}
-    assert watch.standing("c") is None
+    assert watch.observe(Sight("c"), image).ratios == watch.observe(Sight("c"), image).signals == {}
+    assert Sight("c") not in watch.standing()
 
 
 def test_what_takes_long_is_done_elsewhere_and_taken_when_it_is_done() -> None:
@@ -206,7 +214,7 @@ def restored(*states: tuple[str, Any]) -> tuple[Watch, list[bool]]:
 def test_a_restart_keeps_what_was_learnt_and_what_stands() -> None:
     watch, done = restored(("calm", lives()["ok"]), ("dark", lives()["alarm"]))
     assert done == [True, True]
-    assert watch.standing("dark") is not None
+    assert standing(watch, "dark") is not None
     assert {observation.state for observation in observe(watch, "calm", stream(3, 60))} == {"ok"}
     assert observe(watch, "calm", stream(4, 5, DIM))[-1].state == "alarm"
     assert observe(watch, "dark", stream(5, 60))[-1].state == "ok"
@@ -242,7 +250,7 @@ def test_a_camera_with_a_damaged_state_learns_anew_and_no_other(life: str, damag
     watch, done = restored(("before", lives()["ok"]), ("broken", broken), ("after", lives()["ok"]))
     assert done == [True, False, True]
     assert watch.summary() == {"before": "ok", "after": "ok"}
-    assert watch.observe("broken", stream(3, 1)[0]).state == "commissioning"
+    assert watch.observe(Sight("broken"), stream(3, 1)[0]).state == "commissioning"
 
 
 def spoilt(field: str, value: object) -> Damage:
@@ -365,14 +373,16 @@ def test_an_image_of_another_size_is_no_accident() -> None:
 def test_an_alarm_outlives_a_restart_whatever_is_known_of_it(images: int) -> None:
     watch = Watch(COMMISSION)
     observe(watch, "top", (stream(1, 160) + stream(2, 30, moved(1.5, 0.0)))[:images])
-    before = watch.standing("top")
+    before = standing(watch, "top")
     again, done = restored(("top", json.loads(json.dumps(saved(watch)["top"].state))))
     assert done == [True]
-    after = again.standing("top")
+    after = standing(again, "top")
     assert before is not None
     assert after is not None
     assert after.state() == before.state()
     observe(again, "top", stream(3, 12, moved(1.5, 0.0)))
+    after = standing(again, "top")
+    assert after is not None
     assert after.diagnosis.images == 12
     assert after.cause == "bump"
 
@@ -383,7 +393,7 @@ def test_a_product_that_comes_back_finds_the_light_wherever_it_is_in_its_band() 
         observe(watch, "top", stream(1, 160), product)
     seen = observe(watch, "top", stream(2, 40, dimmed(0.01)), "one")
     assert {observation.state for observation in seen} == {"ok"}
-    assert watch.observe("top", stream(3, 1, DIM)[0], "one").state == "alarm"
+    assert watch.observe(Sight("top", "one"), stream(3, 1, DIM)[0]).state == "alarm"
 
 
 def test_versions_of_products_count_apart() -> None:
@@ -394,7 +404,7 @@ def test_versions_of_products_count_apart() -> None:
         former = watch.intended_change("top")
         assert former is not None
         assert (former.sight, former.version) == (Sight("top", "other"), version)
-    assert {sight.variant: version for sight, (version, _) in watch.monitors().items()} == {"one": 1, "other": 3}
+    assert {sight.product: version for sight, (version, _) in watch.monitors().items()} == {"one": 1, "other": 3}
 
 
 def test_a_restored_version_goes_on_counting() -> None:

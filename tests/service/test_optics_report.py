@@ -13,7 +13,8 @@ from typer.testing import CliRunner, Result
 
 from monitoring.disturbances import DISTURBANCES, Pixels
 from monitoring.selftest import SelfTestImpossible
-from monitoring.watch import Sight, Watch
+from monitoring.sights import Sight
+from monitoring.watch import Watch
 from service.cli import app
 from service.delay_plot import delay_plot
 from service.line import baselines
@@ -65,7 +66,7 @@ def watched(sights: list[Sight], commission: int = 100, images: int = 100) -> Wa
     watch = Watch(commission)
     for sight in sights:
         for image in Stream(CAMERA, 0, images):
-            watch.observe(sight.camera, image, sight.variant)
+            watch.observe(sight, image)
     return watch
 
 
@@ -175,7 +176,7 @@ def test_status_tells_every_saved_camera() -> None:
 def test_a_standing_alarm_is_told_with_its_cause() -> None:
     watch = watched([Sight("s1/top", "")])
     for image in Stream(CAMERA, 100, 15):
-        watch.observe("s1/top", (image // 2).astype(image.dtype))
+        watch.observe(Sight("s1/top", ""), (image // 2).astype(image.dtype))
     save(watch)
     (told,) = json.loads(run("status", "--json").stdout)["cameras"]
     assert told["standing"]["cause"] == "lamp_dim"

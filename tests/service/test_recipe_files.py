@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.line.requests import VIEW_LIMIT
+from service.line.requests import DEFAULT_VIEW, VIEW_LIMIT
 from service.recipe_files import CONTENT, Plan, plan_import, to_yaml
 from service.recipe_rules import DISPOSITIONS, FAIL_SAFES, ON_ALARM
 from service.yaml_text import WrongYaml
@@ -39,9 +39,10 @@ def problems(text: str) -> tuple[str, ...]:
     return refused.value.found
 
 
-names = st.text(min_size=1, max_size=20).filter(lambda name: name.isprintable() and name == name.strip())
+printable = st.characters(exclude_categories=("C", "Z"), include_characters=" ")
+names = st.text(printable, min_size=1, max_size=20).filter(lambda name: name == name.strip())
 numbers = st.floats(0, 1e6, exclude_min=True)
-recipes = st.builds(
+without_lamps = st.builds(
     Recipe,
     product=st.just(PRODUCT),
     station=names.filter(lambda name: not set(name) & set("/+#")),
@@ -57,6 +58,14 @@ recipes = st.builds(
     expected_views=st.lists(names, max_size=VIEW_LIMIT, unique=True).map(tuple),
     challenge_every_h=st.none() | numbers,
 )
+
+
+def with_lamps(recipe: Recipe) -> st.SearchStrategy[Recipe]:
+    views = st.sampled_from(recipe.expected_views or (DEFAULT_VIEW,))
+    return st.dictionaries(views, names).map(lambda lamps: replace(recipe, lamps=lamps))
+
+
+recipes = without_lamps.flatmap(with_lamps)
 
 
 @settings(max_examples=40, deadline=None)
@@ -83,6 +92,7 @@ def test_what_is_left_out_has_its_default_and_not_what_held_before() -> None:
         "keep_ok_share": (0.05, 0.1),
         "challenge_every_h": (12.5, None),
         "expected_views": (("top", "side"), ()),
+        "lamps": ({"top": "dark field", "side": "«Rotlicht»"}, {}),
         "class_disposition": ({"dent": "rework"}, {}),
     }
 
@@ -103,6 +113,9 @@ recipes:
   challenge_every_h: .nan
   operating_point: lax
   expected_views: [top, top, " x"]
+  lamps:
+    top: " red"
+    bottom: red
   class_disposition:
     scratch: pass
     good: reject
@@ -117,12 +130,14 @@ recipes:
 def test_every_problem_is_named_with_its_line() -> None:
     found = problems(EVERYTHING_WRONG)
     lines = [int(one.split(":")[0].removeprefix("line ")) for one in found]
-    assert sorted(lines) == [3, 4, 5, 6, 7, 8, 9, 10, 10, 12, 13, 14, 17]
+    assert sorted(lines) == [3, 4, 5, 6, 7, 8, 9, 10, 10, 12, 13, 15, 16, 17, 20]
     by_line = dict(zip(lines, found, strict=True))
-    assert "a part with a defect never passes" in by_line[12]
-    assert "class 'good' is good" in by_line[13]
-    assert "defect classes: dent, scratch" in by_line[14]
-    assert "first on line 15" in by_line[17]
+    assert "lamp of view 'top' ' red' begins or ends with a space" in by_line[12]
+    assert "view 'bottom' has a lamp, but the recipe has no such view" in by_line[13]
+    assert "a part with a defect never passes" in by_line[15]
+    assert "class 'good' is good" in by_line[16]
+    assert "defect classes: dent, scratch" in by_line[17]
+    assert "first on line 18" in by_line[20]
     assert all(f"{PRODUCT}@" in one for one in found)
 
 
@@ -145,6 +160,9 @@ def test_every_problem_is_named_with_its_line() -> None:
         ("recipes:\n- product: cap\n  expected_views:\n  - top\n  - 2", "line 5: expected_views.1 is no text"),
         ("recipes:\n- product: cap\n  class_disposition: [scratch]", "line 3: class_disposition is no table"),
         ("recipes:\n- product: cap\n  class_disposition:\n    1: rework", "line 4: class_disposition.1 is no text"),
+        ("recipes:\n- product: cap\n  lamps: red", "line 3: lamps is no table of view: lamp"),
+        ("recipes:\n- product: cap\n  lamps:\n    0: red", "line 4: lamps.0 is no text: put it in quotes"),
+        ("recipes:\n- product: cap\n  lamps: {top: 2}", "line 3: lamps.top is no text: put it in quotes"),
         ("recipes:\n- product: cap\n  product: lid", "line 3: 'product' is there twice, first on line 2"),
         ("recipes:\n- product: cap\n  station: [", "line 3: "),
         ("recipes:\n- product: &a cap\n- product: *a", "line 3: aliases (*a) are not read here"),

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from service.line.requests import FIELD_LIMIT, VIEW_LIMIT
+from service.line.requests import DEFAULT_VIEW, FIELD_LIMIT, VIEW_LIMIT
 from service.recipe_rules import DISPOSITIONS, FAIL_SAFES, ON_ALARM, default_recipe, problems
 from tests.storage import samples
 from tests.storage.samples import NOW, PRODUCT
@@ -54,7 +54,26 @@ def test_nothing_that_a_recipe_may_hold_lets_a_defect_pass() -> None:
     ],
 )
 def test_a_value_that_can_not_hold_is_named(field: str, value: Any) -> None:
-    assert wrong_fields(**{field: value}) == [field]
+    assert wrong_fields(**{"lamps": {}, field: value}) == [field]
+
+
+@pytest.mark.parametrize("name", ["", " red", "red\n", "r" * (FIELD_LIMIT + 1)])
+def test_a_lamp_and_its_view_have_printable_names(name: str) -> None:
+    assert wrong_fields(lamps={"top": name}) == ["lamps.top"]
+    assert wrong_fields(lamps={name: "red"}) == [f"lamps.{name}"]
+
+
+@pytest.mark.parametrize(
+    ("views", "view", "others"),
+    [(("top", "side"), "bottom", "top, side"), (("top",), DEFAULT_VIEW, "top"), ((), "top", DEFAULT_VIEW)],
+)
+def test_only_a_view_of_the_recipe_has_a_lamp(views: tuple[str, ...], view: str, others: str) -> None:
+    of_a_view = {views[0] if views else DEFAULT_VIEW: "red"}
+    assert wrong_fields(expected_views=views, lamps=of_a_view) == []
+    found = problems(samples.recipe(expected_views=views, lamps={**of_a_view, view: "red"}), samples.book(), CHAMPION)
+    assert [problem.field for problem in found] == [f"lamps.{view}"]
+    assert f"use one of {others}, " in found[0].remedy
+    assert f"`--lamp '{view}='`" in found[0].remedy
 
 
 @pytest.mark.parametrize("disposition", ["pass", "scrap", ""])

@@ -99,6 +99,7 @@ def test_nothing_is_decided_as_pass_by_default(stores: Stores, product: str) -> 
         ("--fail-safe", "pass"), ("--fail-safe", "rework"), ("--on-optics-alarm", "ignore"), ("--deadline-ms", "-1"),
         ("--disposition", "scratch"), ("--disposition", "scratch=pass"), ("--disposition", "=reject "),
         ("--disposition", "good=reject"), ("--view", " top"), ("--view", "a\tb"), ("--challenge-every-h", "-1"),
+        ("--lamp", ""), ("--lamp", " red"), ("--lamp", "top=red"), ("--lamp", "=red"),
     ],
 )  # fmt: skip
 def test_recipe_that_can_not_hold_is_refused_and_not_stored(
@@ -123,6 +124,8 @@ def test_recipe_that_can_not_hold_is_refused_and_not_stored(
         (("--challenge-every-h", "-1"), "above 0"),
         (("--operating-point", "strict"), "standard"),
         (("--view", " top"), "without a space at either end"),
+        (("--lamp", "0=red "), "without a space at either end"),
+        (("--lamp", "top=red"), "use one of 0"),
     ],
 )
 def test_remedy_names_what_would_be_right(product: str, wrong: tuple[str, str], valid: str) -> None:
@@ -170,6 +173,24 @@ def test_views_and_challenges_are_set_kept_and_taken_away(product: str) -> None:
     assert recipe(product, "--no-views")["expected_views"] == []
     assert loupe("recipe", "set", product, "--view", "top", "--no-views").exit_code == 2
     assert isinstance(loupe("recipe", "set", product, "--view", "a", "--view", "a").exception, WrongRecipe)
+
+
+def test_lamps_are_named_kept_and_taken_away(product: str) -> None:
+    assert recipe(product, "--lamp", "red")["lamps"] == {"0": "red"}
+    assert recipe(product, "--deadline-ms", "80")["lamps"] == {"0": "red"}
+    assert recipe(product, "--lamp", "0=")["lamps"] == {}
+    views = ("--view", "top", "--view", "side")
+    assert recipe(product, *views, "--lamp", "top=red", "--lamp", "side=k=2")["lamps"] == {"top": "red", "side": "k=2"}
+    assert recipe(product, "--lamp", "side=", "--lamp", "top=dark field")["lamps"] == {"top": "dark field"}
+    assert recipe(product, "--station", "s1", "--lamp", "side=blue")["lamps"] == {"top": "dark field", "side": "blue"}
+
+
+def test_a_view_leaves_a_recipe_together_with_its_lamp(product: str) -> None:
+    recipe(product, "--view", "top", "--view", "side", "--lamp", "side=red")
+    refused = loupe("recipe", "set", product, "--view", "top").exception
+    assert isinstance(refused, WrongRecipe)
+    assert "--lamp 'side='" in refused.remedy
+    assert recipe(product, "--view", "top", "--lamp", "side=")["lamps"] == {}
 
 
 def test_every_version_is_shown_with_what_it_changed(product: str) -> None:
@@ -238,11 +259,13 @@ def test_show_can_be_narrowed(product: str) -> None:
 
 
 def test_one_recipe_is_shown_field_by_field(product: str) -> None:
-    recipe(product, "--deadline-ms", "80", "--view", "top", "--view", "side", "--disposition", "scratch=rework")
+    views = ("--view", "top", "--view", "side", "--lamp", "top=red", "--lamp", "side=dark field")
+    recipe(product, "--deadline-ms", "80", *views, "--disposition", "scratch=rework")
     shown = loupe("recipe", "show").output
     for name, value in (
         ("deadline_ms", "80"),
         ("expected_views", "top, side"),
+        ("lamps", "side=dark field, top=red"),
         ("class_disposition", "scratch=rework"),
     ):
         assert re.search(rf"{name} +│ {value} ", shown)
@@ -264,7 +287,11 @@ def test_where_there_is_no_recipe_the_way_to_one_is_shown() -> None:
 def test_recipes_fit_a_terminal_of_80_columns(product: str, tmp_path: Path) -> None:
     everything = ("--deadline-ms", "80", "--disposition", "scratch=rework", "--disposition", "dent=recheck",
                   "--challenge-every-h", "12", "--keep-ok-share", "0.25", "--fail-safe", "reject")  # fmt: skip
-    views = [word for view in ("top left", "top right", "bottom left", "bottom right") for word in ("--view", view)]
+    views = [
+        word
+        for view in ("top left", "top right", "bottom left", "bottom right")
+        for word in ("--view", view, "--lamp", f"{view}=dark field")
+    ]
     recipe(product, *everything, *views)
     recipe(product, "--station", "line-3-station-12", "--on-optics-alarm", "continue")
     for chosen in ((), (product, "--station", "*")):
@@ -294,7 +321,7 @@ def on_terminal(width: int, *arguments: str) -> list[str]:
 
 def test_what_was_exported_is_imported_without_a_change(stores: Stores, product: str, tmp_path: Path) -> None:
     recipe(product, "--deadline-ms", "80.5", "--disposition", "scratch=rework", "--view", "top", "--view", "side")
-    recipe(product, "--station", "s1", "--challenge-every-h", "8")
+    recipe(product, "--station", "s1", "--challenge-every-h", "8", "--lamp", "top=red", "--lamp", "side=dark field")
     file = tmp_path / "recipes.yaml"
     file.write_text(loupe("recipe", "export").stdout)
     said = json.loads(loupe("recipe", "import", str(file), "--json").stdout)

@@ -185,6 +185,7 @@ def recipe(version: int = 1, **changes: Any) -> Recipe:
         created_at=NOW,
         expected_views=("top", "side"),
         challenge_every_h=12.5,
+        lamps={"top": "dark field", "side": "«Rotlicht»"},
     )
     return replace(found, **changes)
 
@@ -203,6 +204,7 @@ def view(result_id: str = "r1", view_id: str = "0", **changes: Any) -> View:
         p_defect=0.9375,
         novelty=0.5,
         signals={"level": 0.25, "focus": -1.5},
+        lamp="dark field",
     )
     return replace(found, **changes)
 
@@ -283,6 +285,7 @@ def alarm(alarm_id: str = "alarm-1", **changes: Any) -> Alarm:
         before_sha256=hash_of("before"),
         after_sha256=hash_of("after"),
         baseline_version=3,
+        lamp="dark field",
     )
     return replace(found, **changes)
 
@@ -349,7 +352,7 @@ RECORDS: list[tuple[str, list[Any]]] = [
         "recipes",
         [
             recipe(),
-            recipe(2, class_disposition={}, deadline_ms=None, expected_views=(), challenge_every_h=None),
+            recipe(2, class_disposition={}, deadline_ms=None, expected_views=(), challenge_every_h=None, lamps={}),
         ],
     ),
     (
@@ -373,7 +376,7 @@ RECORDS: list[tuple[str, list[Any]]] = [
         "views",
         [
             view(),
-            view("sparse", width=None, height=None, class_name=None, p_defect=None, novelty=None, signals={}),
+            view("sparse", width=None, height=None, class_name=None, p_defect=None, novelty=None, signals={}, lamp=""),
         ],
     ),
     ("outcomes", [outcome(), outcome("sparse", class_name=None, comment="")]),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import insert, inspect, select, text
+from sqlalchemy import JSON, Column, insert, inspect, select, text
 from sqlalchemy.exc import IntegrityError
 
 from storage import tables
@@ -32,9 +32,19 @@ ROOT = Path(__file__).parents[2]
 MIGRATE = "import sys; from storage.database import *; ensure_schema(open_database(sys.argv[1]))"
 
 
+def other_json_default(
+    _context: object, _found: object, column: Column[Any], found: str | None, _clause: object, expected: str | None
+) -> bool | None:
+    """Whether JSON columns have other defaults, as text: PostgreSQL has no `=` for JSON. None: alembic knows."""
+    if not isinstance(column.type, JSON):
+        return None
+    return (found.removesuffix("::json") if found else None) != expected
+
+
 def test_the_migrations_make_exactly_the_tables(database: Database) -> None:
     with database.read() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        compared = {"compare_type": True, "compare_server_default": other_json_default}
+        context = MigrationContext.configure(connection, opts=compared)
         assert compare_metadata(context, tables.metadata) == []
 
 

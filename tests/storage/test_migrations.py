@@ -12,7 +12,7 @@ from sqlalchemy import insert, inspect, select, text
 
 from storage import labels, tables
 from storage.database import MIGRATIONS, Connection, Database, from_row, migrate, open_database, to_row
-from storage.records import Alarm, ImageClass, Inspection, Label, LabelBook, Recipe, Task
+from storage.records import Alarm, ImageClass, Inspection, Label, LabelBook, Recipe, Task, View
 from tests.storage import samples
 
 NEW_SINCE: dict[str, dict[type[Any], dict[str, Any]]] = {
@@ -23,8 +23,11 @@ NEW_SINCE: dict[str, dict[type[Any], dict[str, Any]]] = {
             **dict.fromkeys(("side", "x", "y", "motion", "size", "before_sha256", "after_sha256")),
             "heat_map": "",
             "baseline_version": 0,
+            "lamp": "",
         },
+        Recipe: {"lamps": {}},
         Task: {"reason": ""},
+        View: {"lamp": ""},
     },
 }
 """What rows of before say in the columns that came after a schema."""

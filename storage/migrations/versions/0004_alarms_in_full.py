@@ -1,4 +1,5 @@
-"""What an alarm showed and what became of it, and why a judgement was asked for."""
+"""What an alarm showed, by which lamp, and what became of it; lamps of recipes and images; why a judgement was asked
+for."""
 
 from typing import Any
 
@@ -19,6 +20,7 @@ def upgrade() -> None:
     op.add_column("alarms", sa.Column("before_sha256", sa.String(length=64), nullable=True))
     op.add_column("alarms", sa.Column("after_sha256", sa.String(length=64), nullable=True))
     op.add_column("alarms", sa.Column("baseline_version", sa.Integer(), server_default=sa.text("0"), nullable=False))
+    op.add_column("alarms", sa.Column("lamp", sa.String(), server_default=sa.text("''"), nullable=False))
     op.create_index(
         op.f("ix_alarms_station_camera_raised_at"), "alarms", ["station", "camera", "raised_at"], unique=False
     )
@@ -36,6 +38,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("alarm_id", "kind", name=op.f("pk_alarm_changes")),
     )
     op.create_index(op.f("ix_alarm_changes_kind_changed_at"), "alarm_changes", ["kind", "changed_at"], unique=False)
+    op.add_column("views", sa.Column("lamp", sa.String(), server_default=sa.text("''"), nullable=False))
+    op.add_column("recipes", sa.Column("lamps", sa.JSON(), server_default=sa.text("'{}'"), nullable=False))
     op.add_column("tasks", sa.Column("reason", sa.String(), server_default=sa.text("''"), nullable=False))
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from monitoring.watch import Saved, Sight, Watch
+from monitoring.sights import Saved, Sight
+from monitoring.watch import Watch
 from service.line.baselines import ASIDE, FORMER, SUFFIX, keep, restore, save
 from tests.monitoring.line_light import dimmed, stream
 
@@ -23,7 +24,7 @@ def watched(*cameras: tuple[str, str]) -> Watch:
     watch = Watch(COMMISSION)
     for camera, product in cameras:
         for image in stream(1, COMMISSION + 30):
-            watch.observe(camera, image, product)
+            watch.observe(Sight(camera, product), image)
     return watch
 
 
@@ -56,7 +57,7 @@ def test_only_what_has_changed_is_written_again(tmp_path: Path) -> None:
     watch = watched(("s1/0", ""), ("s2/0", ""))
     save(watch, tmp_path)
     before = {path: path.stat().st_ino for path in files(tmp_path)}
-    watch.observe("s2/0", stream(2, 1)[0])
+    watch.observe(Sight("s2/0"), stream(2, 1)[0])
     save(watch, tmp_path)
     # A file that is written is a new one in the place of the old one.
     assert sum(path.stat().st_ino != inode for path, inode in before.items()) == 1
@@ -78,10 +79,10 @@ def test_an_empty_folder_and_none_at_all_are_a_first_start(tmp_path: Path) -> No
         "null",
         "{}",
         '{"camera": "s1/0"}',
-        '{"camera": "s1/0", "variant": "", "version": 1}',
-        '{"camera": "s1/0", "variant": "", "version": "one", "state": {}}',
-        '{"camera": "s1/0", "variant": "", "version": 1, "state": {}}',
-        '{"camera": "s1/0", "variant": "", "version": 1, "state": 5}',
+        '{"camera": "s1/0", "product": "", "lamp": "", "version": 1}',
+        '{"camera": "s1/0", "product": "", "lamp": "", "version": "one", "state": {}}',
+        '{"camera": "s1/0", "product": "", "lamp": "", "version": 1, "state": {}}',
+        '{"camera": "s1/0", "product": "", "lamp": "", "version": 1, "state": 5}',
         '{"s1/0": {"images": 3}}',
         "[" * 100_000,
     ],
@@ -116,23 +117,23 @@ def test_a_former_baseline_is_kept_beside_the_present_one_and_not_taken_for_it(t
         keep(tmp_path, former)
         assert len(files(tmp_path, FORMER)) == version
         for image in stream(2, COMMISSION + 30, dimmed(0.2 * version)):
-            watch.observe("s1/0", image, "housing")
+            watch.observe(Sight("s1/0", "housing"), image)
     save(watch, tmp_path)
     again = after_restart(tmp_path)
     assert again.monitors()[Sight("s1/0", "housing")][0] == 3
     first = json.loads(files(tmp_path, FORMER)[0].read_text())
-    assert (first["camera"], first["variant"], first["version"]) == ("s1/0", "housing", 1)
+    assert (first["camera"], first["product"], first["version"]) == ("s1/0", "housing", 1)
     taken_back = Watch(COMMISSION)
     assert taken_back.restore(Saved(Sight("s1/0", "housing"), 1, first["state"]))
-    assert {taken_back.observe("s1/0", image, "housing").state for image in stream(3, 20)} == {"ok"}
+    assert {taken_back.observe(Sight("s1/0", "housing"), image).state for image in stream(3, 20)} == {"ok"}
 
 
 def test_an_alarm_that_stood_stands_again(tmp_path: Path) -> None:
     watch = watched(("s1/0", ""))
     for image in stream(2, 5, dimmed(0.2)):
-        watch.observe("s1/0", image)
+        watch.observe(Sight("s1/0"), image)
     save(watch, tmp_path)
-    standing, before = after_restart(tmp_path).standing("s1/0"), watch.standing("s1/0")
+    (_, standing), (_, before) = (one.standing()[Sight("s1/0")] for one in (after_restart(tmp_path), watch))
     assert standing is not None
     assert before is not None
     assert standing.state() == before.state()
@@ -147,7 +148,7 @@ def test_file_is_on_disk_before_its_name_and_its_name_before_the_next(tmp_path: 
     trace, folder = tmp_path / "trace", tmp_path / "baselines"
     folder.mkdir()
     program = (
-        "from pathlib import Path; from monitoring.watch import Saved, Sight\n"
+        "from pathlib import Path; from monitoring.sights import Saved, Sight\n"
         "from service.line.baselines import _write\n"
         f"_write(Path({str(folder)!r}) / 'one.json', Saved(Sight('s1/0'), 1, {{'level': 1.5}}))"
     )

@@ -13,6 +13,7 @@ from models.scoring import score_prepared
 from monitoring.alarm import Alarm
 from monitoring.correction import Correction
 from monitoring.diagnosis import Diagnosis
+from monitoring.sights import Sight
 from monitoring.watch import Observation
 from service.line.champions import Active
 from service.line.correcting import FEWEST_DEFECTS, Corrections
@@ -22,7 +23,7 @@ from storage.records import Model
 from tests.service.line.stocked import BRIGHT, DARK, MADE_AT, PRODUCT, encoded
 from tests.tiny_model import POINT, write_tiny_model
 
-CAMERA = "s1/top"
+CAMERA = Sight("s1/top", PRODUCT)
 DIMMED = Correction(1.1, 1.1, 1.1)
 
 

@@ -22,7 +22,8 @@ from monitoring.diagnosis import Diagnosis
 from monitoring.features import GRID
 from monitoring.metrics import LineMetrics
 from monitoring.registration import Motion
-from monitoring.watch import Observation, Sight, Watch
+from monitoring.sights import Sight
+from monitoring.watch import Observation, Watch
 from service.line.alarm_book import GLITCH_IMAGES, PICTURES_LIMIT, AlarmBook
 from service.line.alarm_json import diagnosis_of, heat_map_json
 from service.line.alarm_memory import recall
@@ -88,7 +89,7 @@ class Bench:
             alert=lambda *message: keep(self.alerted, *message),
             address="http://line:8080",
         )
-        return Episodes(self.watch, book, self.thread.submit, lambda: AT + timedelta(days=1))
+        return Episodes((self.watch,), book, self.thread.submit, lambda: AT + timedelta(days=1))
 
     def restart(self) -> None:
         self.episodes.close()
@@ -279,7 +280,7 @@ def test_products_of_one_camera_have_alarms_of_their_own(bench: Bench) -> None:
         ("housing", "raised"),
         ("lid", "cleared"),
     ]
-    assert bench.episodes.latest() == {"s1/top": "lid"}
+    assert bench.episodes.latest() == {"s1/top": lid}
 
 
 def test_alarms_are_counted_once_by_their_final_cause(bench: Bench) -> None:
