@@ -247,7 +247,8 @@ class Recipe:
     """Disposition for a class that is not good, where it is not `reject`."""
     deadline_ms: float | None
     on_optics_alarm: str
-    """`not_decidable` (nothing passes while an optics alarm stands) or `continue`."""
+    """`not_decidable` (nothing passes while an optics alarm stands), `correct` (nothing whose change of light can't be
+    taken out of the image) or `continue`."""
     keep_ok_share: float
     """Share of the good parts whose image is kept; everything else is always kept."""
     created_by: str

@@ -337,16 +337,6 @@ def test_the_same_picture_with_a_few_more_pixels_is_no_change_of_light() -> None
     assert monitor.ratios["red_green.jump"] < 1
 
 
-def test_the_false_alarm_rate_comes_with_an_interval_as_wide_as_the_check_was_short() -> None:
-    short, longer = commissioned().calibration, commissioned(commission=1000).calibration
-    assert short is not None
-    assert longer is not None
-    for calibration in (short, longer):
-        assert calibration.low <= calibration.rate_per_10k <= calibration.high
-    assert longer.images > short.images
-    assert longer.high < short.high
-
-
 @pytest.mark.parametrize("commission", [-1, 0, SMALLEST_COMMISSION - 1])
 def test_a_commission_too_short_to_say_anything_is_refused(commission: int) -> None:
     with pytest.raises(CommissionTooShort) as refused:
@@ -488,10 +478,13 @@ def damaged(situation: str, **fields: Any) -> dict[str, Any]:
         lambda: damaged("calibrated", charts=None),
         lambda: damaged("standing", charts=None),
         lambda: damaged("rehearsing", learnt=3),
-        lambda: damaged("rehearsing", blocks=[]),
-        lambda: damaged("rehearsing", pending=["AAAA"]),
-        lambda: damaged("rehearsing", peaks=[[1.0]]),
-        lambda: damaged("rehearsing", peak=[]),
+        lambda: damaged("rehearsing", learning={**at("rehearsing").state()["learning"], "blocks": []}),
+        lambda: damaged("rehearsing", learning={**at("rehearsing").state()["learning"], "peak": []}),
+        lambda: damaged("rehearsing", learning=at("a whole frame, learning").state()["learning"]),
+        lambda: damaged("rehearsing", learning=None),
+        lambda: damaged("looking", learning=at("provisional").state()["learning"]),
+        lambda: damaged("calibrated", learning=at("rehearsing").state()["learning"]),
+        lambda: damaged("calibrated", learnt=3),
         lambda: damaged("calibrated", ratios=""),
         lambda: damaged("calibrated", last_quiet=[0]),
         lambda: damaged("standing", stood=-1),
@@ -499,7 +492,9 @@ def damaged(situation: str, **fields: Any) -> dict[str, Any]:
         lambda: damaged("standing", standing={"onset": 3}),
         lambda: damaged("evidence", evidence={"chart": "level.jump"}),
         lambda: damaged("looking", looking={"shape": [5, 5, 3], "images": ["AAAA"]}),
-        lambda: damaged("looking", looking={"shape": [HEIGHT, WIDTH, 3], "images": [5]}),
+        lambda: damaged("looking", looking=None),
+        lambda: damaged("looking", layout="frame"),
+        lambda: damaged("calibrated", looking=at("looking").state()["looking"]),
     ],
 )
 def test_a_memory_that_no_life_leads_to_is_refused(state: Callable[[], dict[str, Any]]) -> None:
@@ -520,7 +515,6 @@ def test_memory_is_bounded_however_long_the_line_runs() -> None:
     ring = [cv2.resize(image, (56, 42), interpolation=cv2.INTER_AREA) for image in stream(1, 25)]
     dark = [image // 2 for image in ring]
     sizes: dict[str, set[int]] = {"calm": set(), "alarm": set()}
-    held: set[tuple[int, ...]] = set()
     for n in range(20_000):
         # Half of the time all is well, and half of the time an alarm stands.
         calm = n < 2000 or (n // 500) % 2 == 0
@@ -528,19 +522,11 @@ def test_memory_is_bounded_however_long_the_line_runs() -> None:
         if n >= 1000 and n % 500 == 499:
             assert stands(monitor) != calm
             sizes["calm" if calm else "alarm"].add(len(json.dumps(monitor.state())))
-            held.add(tuple(len(part) for part in (monitor._looking, monitor._blocks, monitor._pending, monitor._peaks)))
+            assert (monitor._looking, monitor._learning) == (None, None)
     assert monitor.images == 20_000
-    assert held == {(0, 0, 0, 0)}
     for found in sizes.values():
         # Only numbers that count get longer.
         assert max(found) - min(found) < 2000
-
-
-def test_images_looked_at_are_no_more_than_are_needed() -> None:
-    monitor = OpticsMonitor(8000, deferred=True)
-    for image in stream(1, 200):
-        monitor.update(image)
-    assert len(monitor._looking) == 64
 
 
 def test_a_heat_map_is_as_fine_as_the_grid() -> None:

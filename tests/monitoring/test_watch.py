@@ -220,17 +220,22 @@ def test_a_restart_keeps_what_was_learnt_and_what_stands() -> None:
     assert observe(watch, "dark", stream(5, 60))[-1].state == "ok"
 
 
+def learning(**fields: Any) -> dict[str, Any]:
+    """What a rehearsing monitor keeps of what it learns, with other values in some of its fields."""
+    return {**lives()["rehearsing"]["learning"], **fields}
+
+
 Damage = Callable[[dict[str, Any]], object]
 DAMAGES: dict[str, Damage] = {
     "a number is text": lambda state: state.update(images="12"),
     "a number is missing": lambda state: state.pop("learnt"),
     "a number is beyond any": lambda state: state.update(images=10**30),
     "a list is cut": lambda state: state["last_quiet"].pop(),
-    "a list is one number": lambda state: state.update(peak=[0.0]),
+    "a list is one number": lambda state: state.update(learning=learning(peak=[0.0])),
     "packed numbers are cut": lambda state: state.update(ratios=state["ratios"][:40]),
     "packed numbers are text": lambda state: state.update(ratios="0" * 18),
-    "a table is of another kind": lambda state: state.update(pending=[[1.0, [2.0]]]),
-    "images that were not learnt from": lambda state: state.update(blocks=[["", ""]] * 9),
+    "a table is of another kind": lambda state: state.update(learning=learning(pending=[[1.0, [2.0]]])),
+    "images that were not learnt from": lambda state: state.update(learning=learning(blocks=[["", ""]] * 9)),
     "an unknown cause": lambda state: state.update(standing={"cause": 5, "chart": "level.jump"}),
     "an alarm without charts": lambda state: state.update(standing=lives()["alarm"]["standing"], charts=None),
     "limits without charts": lambda state: state.update(calibration=lives()["ok"]["calibration"], charts=None),
