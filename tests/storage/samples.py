@@ -204,7 +204,6 @@ def view(result_id: str = "r1", view_id: str = "0", **changes: Any) -> View:
         p_defect=0.9375,
         novelty=0.5,
         signals={"level": 0.25, "focus": -1.5},
-        lamp="dark field",
     )
     return replace(found, **changes)
 
@@ -285,7 +284,6 @@ def alarm(alarm_id: str = "alarm-1", **changes: Any) -> Alarm:
         before_sha256=hash_of("before"),
         after_sha256=hash_of("after"),
         baseline_version=3,
-        lamp="dark field",
     )
     return replace(found, **changes)
 
@@ -375,14 +373,14 @@ RECORDS: list[tuple[str, list[Any]]] = [
     (
         "views",
         [
-            view(),
-            view("sparse", width=None, height=None, class_name=None, p_defect=None, novelty=None, signals={}, lamp=""),
+            view(lamp="dark field"),
+            view("sparse", width=None, height=None, class_name=None, p_defect=None, novelty=None, signals={}),
         ],
     ),
     ("outcomes", [outcome(), outcome("sparse", class_name=None, comment="")]),
     ("challenges", [challenge(), challenge("sparse", expected_class=None, class_name=None)]),
     ("leases", [lease(), lease("sparse", owner="", address="")]),
-    ("alarms", [alarm(), bare_alarm()]),
+    ("alarms", [alarm(lamp="dark field"), bare_alarm()]),
     ("alarm_changes", [alarm_change(), AlarmChange("alarm-1", "cleared", NOW, "other")]),
     ("events", [event(), event("sparse", detail={})]),
     ("keys", [key(), key("sparse", revoked_at=None)]),
