@@ -20,6 +20,9 @@ EVIDENCE_IMAGES: Final = 12
 _REGISTERED: Final = (1, EVIDENCE_IMAGES // 2, EVIDENCE_IMAGES)
 """The images of an alarm at which to find out how far the camera moved: that takes a while."""
 
+_GLITCH_IMAGES: Final = 4
+"""An alarm that a single odd image raised is over after so many: in a longer one, one that differs is a part's."""
+
 
 @dataclass(slots=True, eq=False)
 class Alarm:
@@ -77,6 +80,9 @@ class Evidence:
         self._spread = charts.baseline.spread
         self._chart = chart
         self._sum = np.zeros(self._layout.size)
+        self._first_cell = len(self._layout.features)
+        self._lowest = np.full(self._layout.size - self._first_cell, np.inf)
+        self._highest = -self._lowest
         self.last = np.zeros(self._layout.size)
         """The shift of the last image, float64 (n,)."""
         self._levels: list[float] = []
@@ -96,6 +102,8 @@ class Evidence:
         """Take one more image of the alarm; give the diagnosis of all of them."""
         self.see(measurement)
         self._sum += self.last
+        cells = self.last[self._first_cell :]
+        self._lowest, self._highest = np.minimum(self._lowest, cells), np.maximum(self._highest, cells)
         self._levels.append(float(self.last[0]))
         return diagnose(self._change)
 
@@ -112,11 +120,16 @@ class Evidence:
     def _change(self) -> Change:
         images = len(self._levels)
         shift = self._sum / images
+        if images > _GLITCH_IMAGES:
+            # A defective part darkens a few cells in one image, which would be a spot in their mean.
+            extremes = self._lowest + self._highest
+            shift[self._first_cell :] = (self._sum[self._first_cell :] - extremes) / (images - 2)
         return Change(self._layout, shift, self._spread, self._band, tuple(self._levels), self._chart, self._motion)
 
     def copy(self) -> Self:
         """This evidence as it is now, which goes its own way from here on."""
         twin = copy(self)
+        # The extremes are replaced, never changed.
         twin._sum, twin._levels = self._sum.copy(), list(self._levels)
         return twin
 
@@ -126,6 +139,8 @@ class Evidence:
             "chart": self._chart,
             "reference": packed(self._reference),
             "sum": packed(self._sum),
+            "lowest": packed(self._lowest),
+            "highest": packed(self._highest),
             "last": packed(self.last),
             "levels": list(self._levels),
             "motion": self._motion and self._motion.state(),
@@ -138,6 +153,9 @@ class Evidence:
         size = charts.layout.size
         evidence._reference = unpacked("reference", state["reference"], np.float64, size)
         evidence._sum = unpacked("sum", state["sum"], np.float64, size)
+        cells = size - evidence._first_cell
+        evidence._lowest = unpacked("lowest", state["lowest"], np.float64, cells)
+        evidence._highest = unpacked("highest", state["highest"], np.float64, cells)
         evidence.last = unpacked("last", state["last"], np.float64, size)
         evidence._levels = [number("levels", level) for level in state["levels"]]
         if not evidence._levels:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from monitoring.features import GRID, SCENE, Floats, Layout
+from monitoring.features import CELLS, GRID, SCENE, Floats, Layout
 from monitoring.registration import Motion
 from monitoring.saved import StateDamaged, number, packed, unpacked
 
@@ -34,13 +34,37 @@ CAUSES: Final = (
 
 _SIGNIFICANT = 4.0
 _SIGNIFICANT_CELL = 5.0
-_SPOT_EDGE = 0.4
-_LARGEST_SPOT_CELLS = 70
-_SPOT_LEADS = 2.5
+_CHANCE_CELL = 3.0
 _LOCAL_IMAGES = 30
 _FLICKER_IMAGES = 4
 _FLICKER_SPREADS = 2.5
 _FLICKER_SHARE = 0.3
+
+_SPOT_EDGE = 0.4
+_LARGEST_SPOT_CELLS = 70
+_ROUND = 2.5
+"""How far a spot's cells may lie from its middle, as a multiple of a disc's (mean square): a part's rim is no spot."""
+_SPOT_SHARE = 0.55
+_ONE_CELL_SHARE = 0.9
+"""An edge that is less sharp, or a pin that shines, is one cell too."""
+_SMALL_BRIGHT_CELLS = 10
+_LARGEST_BRIGHT_CELLS = 40
+_LIT_TEXTURE = 0.4
+"""Light makes a place's texture brighter by as much as the place, less what is noise of it."""
+
+_FIT_ROUNDS = 8
+_ROUGH = 0.006
+"""How far a cell lies from light of a smooth shape when there is nothing else, log luminance."""
+_LEAST_UNEVEN = 0.18
+"""Light counts as even that changed its shape by less than this share of its level."""
+
+_SURE_LEAN = 1.3
+_LEAST_LEAN = 0.01
+"""How uneven the light of a whole frame must have become: in errors of its lean, and log luminance."""
+_ONE_LAMP = 0.35
+"""The least share of the level's change that one lamp of two, or light that falls in, makes a whole frame uneven by."""
+_MOST_UNEVEN = 3.0
+"""The most that light which falls in makes it so by."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -161,24 +185,102 @@ class Change:
         jumps = float(steps.std()) / 2**0.5
         return jumps > _FLICKER_SPREADS * float(self.spread[0]) and abs(float(np.mean(self.levels))) < 2 * jumps
 
-    def spot(self) -> tuple[float, float, float] | None:
-        """Height (units), x and y (shares) of the spot that stands alone in any map, if there is one."""
-        spots = [spot for cell in self.layout.maps if (spot := self._spot(cell.name)) is not None]
-        return max(spots, key=lambda spot: spot[0], default=None)
+    def spot(self) -> tuple[float, float] | None:
+        """x and y (shares) of the middle of the spot that makes most of the change, if one does.
 
-    def _spot(self, name: str) -> tuple[float, float, float] | None:
-        where = self.layout.cells(name)
-        shift, error = np.abs(self.beyond[where]).reshape(GRID, GRID), self.error[where].reshape(GRID, GRID)
-        height = np.where(shift > _SIGNIFICANT_CELL * error, shift / self.units[where.start], 0.0)
-        if height.max() < 1:
+        Squared changes of the log luminance are compared: the spot's with those of light of a smooth shape, of what
+        neither explains, and of level and colour on the whole. In their own units they could not be: a spot adds to the
+        features of the light's shape, which are far finer measures than a cell.
+        """
+        where = self.layout.cells("map")
+        change, error = self.beyond[where], self.error[where]
+        light = _light_in(change, error)
+        left = change - light
+        height = np.where(np.abs(left) > _SIGNIFICANT_CELL * error, np.abs(left), 0.0)
+        peak = int(height.argmax())
+        if height[peak] < self.units[where.start]:
             return None
-        peak = np.unravel_index(int(height.argmax()), height.shape)
-        hot, _ = ndimage.label(height > _SPOT_EDGE * height[peak])
-        spot = hot == hot[peak]
-        if spot.sum() > _LARGEST_SPOT_CELLS:
+        labels, _ = ndimage.label((height > _SPOT_EDGE * height[peak]).reshape(GRID, GRID))
+        spot = labels == labels.flat[peak]
+        if not _is_compact(spot) or (left[peak] > 0 and self._is_lit(spot.ravel(), left)):
             return None
-        row, column = ndimage.center_of_mass(height * spot)
-        return float(height[peak]), (float(column) + 0.5) / GRID, (float(row) + 0.5) / GRID
+        cells = int(spot.sum())
+        near = ndimage.binary_dilation(spot, iterations=1 + round(cells**0.5 / 4)).ravel()
+        sharp = np.maximum(np.abs(left) - _CHANCE_CELL * error, 0.0) ** 2
+        smooth = np.maximum(np.abs(light - np.median(light)) - error, 0.0) ** 2
+        common = np.maximum(np.abs(self.beyond[_COMMON]) - self.units[_COMMON], 0.0) ** 2
+        own, rest = float(sharp[near].sum()), float((sharp + smooth)[~near].sum() + CELLS * common.sum())
+        if own <= (_SPOT_SHARE if cells > 1 else _ONE_CELL_SHARE) * (own + rest):
+            return None
+        row, column = ndimage.center_of_mass(height.reshape(GRID, GRID) * spot)
+        return (float(column) + 0.5) / GRID, (float(row) + 0.5) / GRID
+
+    def _is_lit(self, spot: NDArray[np.bool_], left: Floats) -> bool:
+        """Whether a brighter spot, bool (784,), is light that falls there: dirt hides the texture, light does not."""
+        cells = int(spot.sum())
+        if not _SMALL_BRIGHT_CELLS < cells <= _LARGEST_BRIGHT_CELLS:
+            return cells > _LARGEST_BRIGHT_CELLS
+        if self.layout is not SCENE:
+            # Where noise would hide more of it, what is seen may be the brightest of a wide light.
+            around = ndimage.binary_dilation(spot.reshape(GRID, GRID), iterations=2).ravel()
+            noise = float(np.quantile(self.error[self.layout.cells("map")][around], 0.9))
+            is_all = _SPOT_EDGE * float(left[spot].max()) > _SIGNIFICANT_CELL * noise
+            return not is_all and float(self.shift[self.layout.index("contrast")]) > 0
+        where = self.layout.cells("texture")
+        weight = 1 / self.error[where][spot] ** 2
+        return float(weight @ self.shift[where][spot]) > _LIT_TEXTURE * float(weight @ left[spot])
+
+    def uneven(self, shapes: Mapping[str, float]) -> float:
+        """The largest change of the light's shape that is not chance, by `sizes`, as a share of its level's change."""
+        beyond = np.abs(self.beyond)
+        most = max((float(beyond[self.layout.index(name)]) for name, size in shapes.items() if size), default=0.0)
+        return most / max(float(beyond[0]), 1e-9)
+
+    def lean(self) -> tuple[float, float, float]:
+        """What light of a smooth shape did to the map: its deviation, and how much brighter the right and the lower
+        edge became than the middle, all of the log luminance.
+        """
+        where = self.layout.cells("map")
+        shapes = _shapes_in(self.shift[where], 1 / self.error[where] ** 2)
+        return float((_SHAPES @ shapes).std()), float(shapes[1]), float(shapes[2])
+
+
+_COMMON: Final = slice(0, 3)
+"""Level and colours, the first features of either layout."""
+
+
+def _shapes() -> Floats:
+    """Shapes that light takes over the cells, (784, 6): even, lean right and down, bow both ways, twist."""
+    y, x = (np.mgrid[:GRID, :GRID].reshape(2, CELLS) - (GRID - 1) / 2) / (GRID / 2)
+    return np.stack([np.ones(CELLS), x, y, x * x, y * y, x * y], axis=1)
+
+
+_SHAPES: Final = _shapes()
+
+
+def _shapes_in(change: Floats, weight: Floats) -> Floats:
+    """How much of each shape is in the change of the cells, (6,), by least squares."""
+    weighted = _SHAPES.T * weight
+    return np.asarray(np.linalg.solve(weighted @ _SHAPES, weighted @ change))
+
+
+def _light_in(change: Floats, error: Floats) -> Floats:
+    """The part of the cells' change, (784,), that is light of a smooth shape, whatever a few of them say.
+
+    By least squares, reweighted as if errors were Cauchy's (P. Holland and R. Welsch, 1977).
+    """
+    width = np.hypot(2 * error, _ROUGH)
+    light = np.full_like(change, np.median(change))
+    for _ in range(_FIT_ROUNDS):
+        light = _SHAPES @ _shapes_in(change, 1 / (width**2 + (change - light) ** 2))
+    return light
+
+
+def _is_compact(spot: NDArray[np.bool_]) -> bool:
+    """Whether the cells of a spot, bool (28, 28), are few and lie together."""
+    rows, columns = np.nonzero(spot)
+    # The mean square distance from the middle of a disc is its area over two pi.
+    return bool(rows.size <= _LARGEST_SPOT_CELLS and 2 * np.pi * (rows.var() + columns.var()) <= _ROUND * rows.size)
 
 
 def may_have_moved(change: Change) -> bool:
@@ -211,10 +313,8 @@ def _of_scene(change: Change, sizes: dict[str, float], found: Diagnosis) -> Diag
     if change.motion is not None:
         return replace(found, cause="bump", motion=change.motion)
     spot = change.spot()
-    others = max(abs(light), abs(veil), abs(blur), shape, colour, part)
-    leads = _SPOT_LEADS if change.chart.split(".")[0] not in _MAPS else 1.0
-    if spot is not None and spot[0] > leads * others:
-        return replace(found, cause="soiling", x=spot[1], y=spot[2])
+    if spot is not None:
+        return replace(found, cause="soiling", x=spot[0], y=spot[1])
     if move > 1.0 and move > 0.25 * max(abs(blur), abs(veil), shape):
         return replace(found, cause="bump")
     leading = max(
@@ -230,7 +330,7 @@ def _of_scene(change: Change, sizes: dict[str, float], found: Diagnosis) -> Diag
         return replace(found, cause="bump" if grain > 2 else "haze")
     if leading[0] == "colour":
         return replace(found, cause="colour_temp")
-    if shape < 0.4 * abs(light):
+    if change.uneven(shapes) < _LEAST_UNEVEN:
         return replace(found, cause="lamp_dim" if light < 0 else "exposure")
     return _uneven(change, shapes, light, found)
 
@@ -280,31 +380,66 @@ def _uneven(change: Change, shapes: dict[str, float], light: float, found: Diagn
 
 def _of_frame(change: Change, sizes: dict[str, float], found: Diagnosis) -> Diagnosis:
     """The same from the whole frame, parts and all: coarser, for nothing in it keeps still."""
-    lean = max(("left_right", "top_bottom"), key=lambda name: abs(sizes[name]))
     spot = change.spot()
-    others = max(abs(size) for size in sizes.values())
-    if spot is not None and spot[0] > _SPOT_LEADS * others:
-        return replace(found, cause="soiling", x=spot[1], y=spot[2])
+    if spot is not None:
+        return replace(found, cause="soiling", x=spot[0], y=spot[1])
+    of_uneven = _of_uneven_frame(change, found)
+    if of_uneven is not None:
+        return of_uneven
     leading = max(sizes, key=lambda name: abs(sizes[name]))
     if sizes[leading] == 0:
+        # Nothing is certain: the chart that alarmed, and which way it went, is what there is.
         leading = change.chart.split(".")[0]
-    if leading in ("level", "map", *_LEANS):
-        light = change.shift[0]
-        if abs(sizes[lean]) > 0.4 * abs(sizes["level"]):
-            if light < 0:
-                return replace(found, cause="lamp_off", side=_dark_side(lean, sizes[lean]))
-            return replace(found, cause="sunlight")
+        sizes = dict.fromkeys(sizes, 0.0)
+        if leading in sizes:
+            sizes[leading] = float(change.shift[change.layout.index(leading)])
+    if leading in _LEANS and change.shift[0] < 0:
+        return replace(found, cause="lamp_off", side=_dark_side(leading, sizes[leading]))
+    return replace(found, cause=_by_leading(leading, sizes, float(change.shift[0])))
+
+
+def _by_leading(leading: str, sizes: dict[str, float], light: float) -> str:
+    """What it is that changed a whole frame's feature, or else its map, more than all others."""
+    if leading == "level" and light < 0:
         # Less light leaves the contrast as it is; dirt is darker than what it lies on.
-        if light < 0 and sizes["contrast"] > 0.35 * abs(sizes["level"]):
-            return replace(found, cause="soiling")
-        return replace(found, cause="lamp_dim" if light < 0 else "exposure")
-    if leading == "contrast":
-        return replace(found, cause=_of_contrast(sizes))
-    if leading == "focus":
-        return replace(found, cause="defocus" if sizes["focus"] < 0 else "new_batch")
+        return "soiling" if sizes["contrast"] > 0.35 * abs(sizes["level"]) else "lamp_dim"
+    if leading == "level":
+        return "exposure"
+    if leading in _LEANS:
+        return "sunlight"
+    if leading == "map":
+        return "soiling"
     if leading == "noise":
-        return replace(found, cause="noise" if sizes["noise"] > 0 else "new_batch")
-    return replace(found, cause="colour_temp")
+        return "noise" if sizes["noise"] > 0 else "new_batch"
+    of_contrast = _of_contrast(sizes)
+    if leading == "contrast":
+        return of_contrast
+    if leading == "focus" and sizes["focus"] < 0:
+        return "defocus"
+    # A veil takes some of the colour, too, and less of the finest detail.
+    if of_contrast == "haze":
+        return "haze"
+    return "new_batch" if leading == "focus" else "colour_temp"
+
+
+def _of_uneven_frame(change: Change, found: Diagnosis) -> Diagnosis | None:
+    """The cause by what happened to the evenness of the light, where that tells; coarse detail of what moves looks like
+    a little of it.
+    """
+    index = change.layout.index("left_right")
+    chance = float(np.hypot(*change.error[index : index + 2]))
+    uneven, right, down = change.lean()
+    light, contrast = float(change.shift[0]), float(change.shift[change.layout.index("contrast")])
+    # A veil evens out what was uneven before.
+    if uneven < max(_SURE_LEAN * chance, _LEAST_LEAN) or contrast < -uneven:
+        return None
+    share = uneven / max(abs(light), 1e-9)
+    if light < 0 and _ONE_LAMP < share <= 1:
+        lean, size = max(("left_right", right), ("top_bottom", down), key=lambda pair: abs(pair[1]))
+        return replace(found, cause="lamp_off", side=_dark_side(lean, size))
+    if contrast > 0 and (share > 1 if light < 0 else _ONE_LAMP < share < _MOST_UNEVEN):
+        return replace(found, cause="soiling" if light < 0 else "sunlight")
+    return None
 
 
 def _of_contrast(sizes: dict[str, float]) -> str:

@@ -101,6 +101,39 @@ def test_what_is_only_seen_is_no_evidence() -> None:
     assert evidence.take_motion(None).images == found.images == 1
 
 
+def spoiled(measurement: Floats, cell: int) -> Floats:
+    """A measurement of an image in which a few cells are far darker."""
+    found = measurement.copy()
+    first = SCENE.cells("map").start + cell
+    for place in (first, first + 1, first + 28, first + 29):
+        found[place] -= 0.4
+    return found
+
+
+@pytest.mark.parametrize("odd", [0, 4, 11])
+def test_a_part_that_differs_is_no_spot_among_the_images_of_an_alarm(odd: int) -> None:
+    clean, spotted = Evidence(charts(), "level.jump"), Evidence(charts(), "level.jump")
+    for n, one in enumerate(measurements(10, EVIDENCE_IMAGES, level=-3.0)):
+        expected, found = clean.take(one), spotted.take(spoiled(one, 200) if n == odd else one)
+    assert found.cause == expected.cause == "lamp_dim"
+    assert np.abs(found.heat_map - expected.heat_map).max() < 0.01
+
+
+def test_what_most_images_show_is_no_less_for_what_two_of_them_do_not() -> None:
+    evidence = Evidence(charts(), "map.jump")
+    for n, one in enumerate(measurements(11, EVIDENCE_IMAGES)):
+        found = evidence.take(one if n in (3, 8) else spoiled(one, 200))
+    assert found.cause == "soiling"
+    assert found.heat_map[7, 4] == pytest.approx(-0.4 * 9 / 10, abs=0.01)
+
+
+def test_a_single_odd_image_keeps_its_cause_while_its_alarm_stands() -> None:
+    evidence = Evidence(charts(), "map.jump")
+    first, *rest = measurements(12, 4)
+    assert evidence.take(spoiled(first, 200)).cause == "soiling"
+    assert {evidence.take(one).cause for one in rest} == {"soiling"}
+
+
 def test_evidence_goes_on_from_its_state_and_from_its_copy() -> None:
     evidence = Evidence(charts(), "shift_x.band")
     for measurement in measurements(8, 5, shift_x=4.0, noise=5.0):
@@ -122,6 +155,8 @@ def test_evidence_goes_on_from_its_state_and_from_its_copy() -> None:
         ("reference", packed(np.zeros(SCENE.size - 1))),
         ("sum", ""),
         ("sum", packed(np.full(SCENE.size, np.inf))),
+        ("lowest", packed(np.zeros(SCENE.size))),
+        ("highest", packed(np.full(SCENE.size - len(SCENE.features), np.inf))),
         ("last", packed(np.zeros(3))),
         ("levels", ["dark"]),
         ("levels", [float("nan")]),
