@@ -9,7 +9,8 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from monitoring.metrics import LABEL_LIMIT, LineMetrics
+from monitoring.expected import Estimate, Share
+from monitoring.metrics import LABEL_LIMIT, LineMetrics, ProductState
 
 DURATIONS_S = (0.0, 0.0005, 0.001, 0.0010001, 0.04, 0.5, 5.0, 5.1, 1e6)
 RATIOS = {"level.jump": 0.25, "map.band": 1.75}
@@ -92,6 +93,29 @@ def by_the_client(registry: CollectorRegistry) -> None:
     gauge("loupe_models_loaded", "Models held in memory.").set(2)
     gauge("loupe_models_bytes", "Bytes of the models held in memory.").set(3e8)
     gauge("loupe_stations_owned", "Stations that this process decides for.").set(4)
+    products = ["station", "product"]
+    ratios = gauge(
+        "loupe_product_score_ratio", "Chart of a product's scores over its limit, 1 = alarm.", *products, "chart"
+    )
+    ratios.labels("s1", "housing", "defect_rate").set(0.5)
+    ratios.labels("s1", "housing", "scores").set(1.25)
+    gauge("loupe_product_alarm_standing", "1 while an alarm of the product stands.", *products).labels(
+        "s1", "housing"
+    ).set(1)
+    escapes = gauge(
+        "loupe_expected_escape_share",
+        "Share of passed parts expected to be defective, by the model's own probabilities.",
+        *products,
+        "bound",
+    )
+    for bound, share in {"expected": 0.01, "low": 0.0, "high": 0.02}.items():
+        escapes.labels("s1", "housing", bound).set(share)
+    gauge(
+        "loupe_expected_overkill_share",
+        "Share of rejected parts expected to be good, by the model's own probabilities.",
+        *products,
+        "bound",
+    )
 
 
 def by_loupe(registry: CollectorRegistry) -> None:
@@ -121,6 +145,8 @@ def by_loupe(registry: CollectorRegistry) -> None:
     metrics.learnt("s1/0", 2, "provisional", None, False)
     metrics.learnt("s1/0", 3, "calibrated", 0.5, True)
     metrics.learnt("s2/0", 1, "commissioning", None, False)
+    expected = Estimate(90, 10, Share(0.01, 0.0, 0.02), None)
+    metrics.products([ProductState("s1", "housing", {"defect_rate": 0.5, "scores": 1.25}, True, expected)])
     metrics.journal_waiting.set(7)
     metrics.journal_on_reserve.set(1)
     metrics.ready.set(1)
