@@ -34,15 +34,19 @@ _NATURAL_CYCLE_IMAGES = 8000
 _ALWAYS_UNSEEN = 0.25
 
 
+_ODD_SIZES = 3
+
+
 class FirstImages:
     """A camera's first overviews, kept until they are enough (64, a third of a short commission) to see what keeps
-    still in them.
+    still in them; those of an odd size are passed over while they are few.
     """
 
     def __init__(self, commission: int) -> None:
         self._enough = min(_SCENE_IMAGES, commission // 3)
         self.overviews: list[Pixels] = []
         """uint8 (h, w, 3), all of one size, for none to change."""
+        self._odd = 0
 
     @property
     def are_enough(self) -> bool:
@@ -50,9 +54,10 @@ class FirstImages:
         return len(self.overviews) >= self._enough
 
     def take(self, overview: Pixels) -> bool:
-        """Keep a copy of one more while that helps; whether it is of the size of those before."""
+        """Keep a copy of one more while that helps; False where images are of one size no more."""
         if any(kept.shape != overview.shape for kept in self.overviews[:1]):
-            return False
+            self._odd += 1
+            return self._odd <= _ODD_SIZES
         if not self.are_enough:
             self.overviews.append(overview.copy())
         return True
@@ -68,12 +73,14 @@ class FirstImages:
         return {
             "shape": list(self.overviews[0].shape) if self.overviews else None,
             "images": [packed(overview) for overview in self.overviews],
+            "odd": self._odd,
         }
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any], commission: int) -> Self:
         """The images that `state` was taken from. Raises `monitoring.saved.StateDamaged`."""
         first = cls(commission)
+        first._odd = count("odd", state["odd"])
         if state["shape"] is not None:
             height, width = (count("shape", side) for side in state["shape"][:2])
             first.overviews = [unpacked("looking", text, np.uint8, height, width, 3) for text in state["images"]]

@@ -5,7 +5,7 @@ falls in lose or add what no gain gives back. Never by matching histograms: a de
 of it would be matched away.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,9 +17,10 @@ from monitoring.features import SCENE, Floats
 
 Pixels = NDArray[np.uint8]
 
-SAFE_CAUSES: Final = ("lamp_dim", "exposure", "colour_temp")
 LARGEST_GAIN: Final = 1.5
 """Beyond this, or below one over it, too few grey levels are left or too many were cut off."""
+NEAR: Final = 0.03
+"""Gains that differ by less are the same: a lamp wobbles by as much."""
 RETAINED: Final = 0.9
 """Share of its contrast that every known defect must keep."""
 
@@ -52,6 +53,11 @@ class Correction:
             found[..., channel] = table[:, channel][image[..., channel]]
         return found
 
+    def is_near(self, other: "Correction") -> bool:
+        """Whether every gain is the other's but for a few per cent: what was proven of one holds for the other."""
+        pairs = ((self.red, other.red), (self.green, other.green), (self.blue, other.blue))
+        return all(abs(mine / its - 1) <= NEAR for mine, its in pairs)
+
     def retained(self, defects: Sequence[Pixels]) -> float:
         """Smallest share of its fine contrast that any of the defects, uint8 (h, w, 3) RGB, keeps: 1 = all of it.
 
@@ -69,12 +75,26 @@ class Correction:
         return self.retained(defects) >= RETAINED
 
 
+EXPLAINED: Final = {
+    "lamp_dim": ("level", "noise"),
+    "exposure": ("level", "noise"),
+    "colour_temp": ("level", "noise", "red_green", "blue_green"),
+}
+"""The signals that a safe cause moves; where another one is beyond its limit, something else happened too."""
+
+
+def is_alone(cause: str, ratios: Mapping[str, float]) -> bool:
+    """Whether nothing but a safe cause moves a camera's charts, given by name as shares of their limits."""
+    explained = EXPLAINED.get(cause, ())
+    return all(ratio <= 1 or chart.partition(".")[0] in explained for chart, ratio in ratios.items())
+
+
 def correction(cause: str, shift: Floats) -> Correction | None:
     """What takes out an alarm's shift, float64 (n,) as `monitoring.features.SCENE`; None where that isn't safe.
 
     Only numbers of what keeps still are used: what parts look like has no say.
     """
-    if cause not in SAFE_CAUSES:
+    if cause not in EXPLAINED:
         return None
     level, red_green, blue_green = (float(shift[SCENE.index(name)]) for name in ("level", "red_green", "blue_green"))
     green = level - float(np.log(_LUMINANCE @ np.exp([red_green, 0.0, blue_green])))

@@ -47,7 +47,7 @@ class Layout:
     features: tuple[Feature, ...]
     maps: tuple[Feature, ...]
     charts: tuple[str, ...] = field(init=False)
-    """Names of the charts. `.jump` is against the last minute, `.drift` against the last hours, `.band` against what
+    """Names of the charts. `.jump` is against the last 30 images, `.drift` against the last 300, `.band` against what
     commissioning saw, `.flicker` the scatter from image to image."""
 
     def __post_init__(self) -> None:

@@ -73,6 +73,7 @@ class LineMetrics(Collector):
         self._alarms = Counts("loupe_optics_alarms", "Optics alarms raised.", "camera", "cause")
         self._messages = Counts("loupe_mqtt_messages", "Verdicts for the MQTT broker.", "result")
         self._webhooks = Counts("loupe_webhook_messages", "Optics alarms for the webhooks.", "result")
+        self._unwatched = Counts("loupe_optics_unwatched_images", "Images of more sights than are watched.")
         self._forwarded = Counts("loupe_forwarded", "Requests passed on to the owner of their station.", "result")
         self._challenges = Counts("loupe_challenges", "Judged parts with a known answer.", "station", "result")
         self._champions: dict[str, str] = {}
@@ -152,6 +153,11 @@ class LineMetrics(Collector):
             name = self._camera(camera)
             self._ratios[name], self._standing[name] = (charts, ratios), standing
 
+    def unwatched(self) -> None:
+        """Count an image of a sight beyond the most that are watched."""
+        with self._lock:
+            self._unwatched.add()
+
     def learnt(
         self, camera: str, version: int, phase: Phase, false_alarms_per_10k: float | None, standing: bool
     ) -> None:
@@ -178,7 +184,7 @@ class LineMetrics(Collector):
             # Parts wait only while numbers are copied; making families takes a hundred times as long.
             inspections, stages = self._inspections.copy(), self._stages.copy()
             rare = (self._refusals, self._repeats, self._alarms, self._messages, self._forwarded, self._challenges)
-            others = [counts.copy() for counts in (*rare, self._webhooks)]
+            others = [counts.copy() for counts in (*rare, self._webhooks, self._unwatched)]
             champions, ratios, standing = dict(self._champions), dict(self._ratios), dict(self._standing)
             learnt = dict(self._baselines)
         yield from (inspections.family(), stages.family())

@@ -15,7 +15,7 @@ from monitoring.calibration import Calibration
 from monitoring.charts import NOTICED, Charts
 from monitoring.chores import Chore, FindMotion, LearnScene
 from monitoring.commissioning import Commissioning, FirstImages
-from monitoring.correction import Correction, correction
+from monitoring.correction import Correction, correction, is_alone
 from monitoring.features import FRAME, LAYOUTS, SCENE, Floats, Layout
 from monitoring.registration import Motion
 from monitoring.saved import StateDamaged, count, integers, number, packed, unpacked
@@ -134,6 +134,8 @@ class OpticsMonitor:
         """What takes the change out of the last image, once its cause is certain and if that is safe."""
         evidence = self._evidence
         if self.standing is None or self.scene is None or evidence is None or not evidence.is_complete:
+            return None
+        if not is_alone(self.standing.cause, self.ratios):
             return None
         return correction(self.standing.cause, evidence.last)
 

@@ -13,7 +13,7 @@ from monitoring.detectors.bernoulli_cusum import BernoulliCusum
 from monitoring.detectors.score_drift import FEWEST, ScoreDrift
 from monitoring.diagnosis import Diagnosis
 from monitoring.features import GRID, Floats
-from monitoring.saved import StateDamaged, count, number
+from monitoring.saved import StateDamaged, count, integers, number
 
 CHARTS: Final = ("defect_rate", "scores")
 
@@ -206,8 +206,10 @@ class ProductMonitor:
         monitor._drift_limit = number("drift_limit", state["drift_limit"])
         rate, scores = (number("ratios", ratio) for ratio in state["ratios"])
         monitor._ratios = (rate, scores)
-        monitor._last_quiet = [int(number("last_quiet", part)) for part in state["last_quiet"]]
+        monitor._last_quiet = integers("last_quiet", state["last_quiet"], len(CHARTS)).tolist()
         monitor._quiet_parts = count("quiet_parts", state["quiet_parts"])
+        if monitor._fall is not None and monitor._fall.fall_limit <= 0:
+            raise StateDamaged("a chart of falls that knows none")
         if (monitor._rise is None) != (monitor._drift is None) or monitor._drift_limit < 1:
             raise StateDamaged("a product monitor that has learnt half")
         return monitor

@@ -1,6 +1,8 @@
 """The parts of all stations, each product with its own monitor of a model's scores, safe to use from many threads."""
 
-from collections.abc import Callable, Iterator
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -14,11 +16,17 @@ COMMISSION: Final = 1000
 """Parts from which is learnt how a model's scores lie, unless told otherwise."""
 
 
+STRAGGLERS_S: Final = 60.0
+"""So long after a model was replaced parts may still come that it judged."""
+
+
 @dataclass(slots=True)
 class _Product(Watched[ProductMonitor]):
     expected: ExpectedErrors = field(default_factory=ExpectedErrors)
     is_learning: bool = False
     """Whether its monitor is being taught elsewhere."""
+    former: tuple[str, float] = ("", -math.inf)
+    """The model that decided before, and when it ceased to."""
 
 
 def parts_of(station: str, product: str) -> Sight:
@@ -30,7 +38,7 @@ class ProductWatch:
     """Product monitors by station and product, made as these appear; `commission` is every monitor's.
 
     `elsewhere` runs a function on another thread: no part waits for the end of a commissioning. Without one that is
-    done at once.
+    done at once. `clock` counts seconds.
     """
 
     def __init__(
@@ -39,37 +47,47 @@ class ProductWatch:
         *,
         most: int = MOST,
         elsewhere: Callable[[Callable[[], None]], object] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._elsewhere = elsewhere
+        self._elsewhere, self._clock = elsewhere, clock
         self._made: Callable[[str], ProductMonitor] = lambda model: ProductMonitor(
             commission, model, deferred=elsewhere is not None
         )
         self._sights = Sights(lambda: _Product(self._made("")), most)
 
-    def renew(self, sight: Sight, model: str) -> bool:
-        """Learn anew if another model's scores come from now on; whether an alarm stood that is forgotten by that."""
-        watched = self._sights.get(sight)
-        if watched is None or watched.monitor.model == model:
-            return False
-        return self._begin(watched, model)
-
     def intended_change(self, sight: Sight) -> bool:
         """Somebody changed light, optics or product on purpose: learn anew; whether an alarm stood."""
         watched = self._sights.find(sight)
-        return watched is not None and self._begin(watched, watched.monitor.model)
+        if watched is None:
+            return False
+        with watched.lock:
+            return self._begin(watched, watched.monitor.model)
 
-    def observe(self, sight: Sight, p_defect: float, passed: bool | None) -> Observation:
-        """Take the next part: its calibrated probability of a defect, and whether it passed; None: nobody decided."""
+    def observe(self, sight: Sight, model: str, p_defects: Sequence[float], passed: bool | None) -> Observation:
+        """Take the next part: a model's calibrated probabilities of a defect in each of its views, and whether it
+        passed; None: nobody decided.
+
+        Scores of another model than before are learnt anew, and `is_new` says so; those of parts that were still on
+        their way when that one began are passed over.
+        """
         watched = self._sights.get(sight)
         if watched is None:
             return Observation("unwatched")
         with watched.lock:
+            is_new = watched.monitor.model != model
+            if is_new:
+                now, (former, ceased) = self._clock(), watched.former
+                if former == model and now - ceased < STRAGGLERS_S:
+                    return Observation("unwatched")
+                watched.former = watched.monitor.model, now
+                self._begin(watched, model)
             monitor = watched.monitor
             watched.changes += 1
             stood = monitor.standing is not None
-            alarm = monitor.update(p_defect)
+            alarm = monitor.update(max(p_defects))
             if monitor.standing is None and passed is not None:
-                watched.expected.add(p_defect, passed)
+                # A part is defective if it is so in any of its views.
+                watched.expected.add(1 - math.prod(1 - p for p in p_defects), passed)
             self._see_to(watched)
             phase = "ok" if monitor.phase == "calibrated" else monitor.phase
             return Observation(
@@ -80,6 +98,8 @@ class ProductWatch:
                 alarm,
                 stood and monitor.standing is None,
                 monitor.standing,
+                version=watched.version,
+                is_new=is_new,
             )
 
     def monitors(self) -> dict[Sight, tuple[int, ProductMonitor]]:
@@ -98,6 +118,10 @@ class ProductWatch:
         with watched.lock:
             return watched.expected.estimate()
 
+    def saved(self, sight: Sight) -> Saved | None:
+        """As `monitoring.sights.Sights.saved`."""
+        return self._sights.saved(sight)
+
     def changed_states(self) -> Iterator[Saved]:
         """As `monitoring.sights.Sights.changed_states`."""
         return self._sights.changed_states()
@@ -106,6 +130,9 @@ class ProductWatch:
         """Go on from a saved state after a restart; False where it is damaged: that product is learnt anew."""
         try:
             monitor = ProductMonitor.from_state(saved.state, deferred=self._elsewhere is not None)
+            trial = monitor.copy()
+            for p_defect in (0.0, 1.0, 0.5):
+                trial.update(p_defect)
         # A file can hold anything: what is missing, of another kind or beyond any number shows as these.
         except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError):
             return False
@@ -113,11 +140,11 @@ class ProductWatch:
         return True
 
     def _begin(self, watched: _Product, model: str) -> bool:
-        with watched.lock:
-            stood = watched.monitor.standing is not None
-            watched.version += watched.monitor.parts > 0
-            watched.changes += 1
-            watched.monitor, watched.expected, watched.is_learning = self._made(model), ExpectedErrors(), False
+        """Learn anew, as a new version if anything had been learnt; whether an alarm stood. Its lock is held."""
+        stood = watched.monitor.standing is not None
+        watched.version += watched.monitor.parts > 0
+        watched.changes += 1
+        watched.monitor, watched.expected, watched.is_learning = self._made(model), ExpectedErrors(), False
         return stood
 
     def _see_to(self, watched: _Product) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Final, Self
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from monitoring import blocks
 from monitoring.features import GRID, SCENE, Floats
@@ -35,6 +36,9 @@ _STILL_SHARE = 0.012
 _STILL_NOISE = 0.5
 _DARKEST, _BRIGHTEST = 6, 248
 _MARGIN_SHARE = 1 / 40
+_SMALLEST_INTERIOR = 0.02
+_LEAST_AROUND = 0.1
+"""With less around it, what moves is not a part that lies in the picture."""
 _INSIDE = slice(3, -3), slice(3, -3)
 """At the border a derivative is not one."""
 _STILL_CELL = 0.9
@@ -167,9 +171,27 @@ def _moving(even: Singles, picture: Singles, noise: float) -> Mask:
     """Where pictures of even light do not keep still, or show too little or too much light: bool (h, w)."""
     smooth = np.stack([cv2.blur(one - picture, (3, 3)) for one in even])
     bound = np.maximum(_STILL_COUNTS + _STILL_SHARE * picture, _STILL_NOISE * noise)
-    moving = (smooth.std(axis=0) > bound) | (picture < _DARKEST) | (picture > _BRIGHTEST)
-    # A speck is chance.
-    return np.asarray(cv2.morphologyEx(moving.astype(np.uint8), cv2.MORPH_OPEN, np.ones((2, 2), np.uint8)) > 0)
+    restless = _without_specks(smooth.std(axis=0) > bound)
+    part = restless | _enclosed(restless)
+    if (~part)[_INSIDE].mean() < _LEAST_AROUND:
+        part = restless
+    return np.asarray(part | _without_specks((picture < _DARKEST) | (picture > _BRIGHTEST)))
+
+
+def _enclosed(restless: Mask) -> Mask:
+    """What rims that move enclose: a smooth part that lies in its nest moves there alone. Not a place of its texture
+    that happened to keep still.
+    """
+    ring = cv2.morphologyEx(restless.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
+    places, _ = ndimage.label(ndimage.binary_fill_holes(ring) & (ring == 0))
+    is_large = np.bincount(places.ravel()) >= _SMALLEST_INTERIOR * places.size
+    is_large[0] = False
+    return np.asarray(is_large[places])
+
+
+def _without_specks(mask: Mask) -> Mask:
+    """A mask without what is chance."""
+    return np.asarray(cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((2, 2), np.uint8)) > 0)
 
 
 def _still(moving: Mask) -> Mask:

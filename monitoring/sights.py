@@ -105,6 +105,11 @@ class Sights(Generic[W]):
         """Version of every sight, and the alarm that stands there as it is now."""
         return {sight: (watched.version, watched.copied()[0].standing) for sight, watched in self.all().items()}
 
+    def saved(self, sight: Sight) -> Saved | None:
+        """One monitor's state as it is now; None where that sight is not watched."""
+        watched = self.find(sight)
+        return None if watched is None else Saved(sight, watched.version, watched.copied()[0].state())
+
     def changed_states(self) -> Iterator[Saved]:
         """The states, JSON-serialisable, of the monitors that changed since this was last run through.
 

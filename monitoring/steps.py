@@ -24,10 +24,10 @@ and what counts at most in the sums and in the slow average; a cell's limit beyo
 that of the level's mean square, in the second what a square counts for in it at most."""
 
 QUICK, SLOW, RECENT, LONG, ABOVE, BELOW, SQUARE, PREVIOUS = range(8)
-"""Rows of the charts' memory, float64 (8, n): the baseline of the last minute and that of the last hours, the averages
-of the deviation from them, the cumulative sums beyond the band or, for a cell, the average beyond it in ABOVE; and in
-the first column the mean square of the level's standardised steps from image to image, and the level of the last
-image."""
+"""Rows of the charts' memory, float64 (8, n): the baseline of about the last 30 images and of the last 300, the
+averages of the deviation from them, the cumulative sums beyond the band or, for a cell, the average beyond it in
+ABOVE; and in the first column the mean square of the level's standardised steps from image to image, and the level
+of the last image."""
 
 EXACT, ROUNDED = range(2)
 """Rows of ratios, float64 (2, m): every chart over its limit as it is, and to four digits."""

@@ -46,6 +46,8 @@ class Observation:
     before   with an alarm: the last image on which every chart was quiet, uint8 (h, w, 3)
     after    with an alarm: the image that raised it
     correction what takes a standing alarm's change out of this image, if that is safe
+    version  which of its sight's baselines it was held against; 0 where there is none
+    is_new   whether that one begins with this image
     """
 
     state: State
@@ -58,6 +60,8 @@ class Observation:
     before: Pixels | None = None
     after: Pixels | None = None
     correction: Correction | None = None
+    version: int = 0
+    is_new: bool = False
 
     @property
     def ratios(self) -> dict[str, float]:
@@ -150,6 +154,7 @@ class Watch:
                 before if alarm is not None else None,
                 overview if alarm is not None else None,
                 monitor.correction,
+                watched.version,
             )
 
     def _see_to(self, watched: _Camera) -> None:
@@ -171,20 +176,20 @@ class Watch:
 
         self._elsewhere(work)
 
-    def intended_change(self, camera: str) -> Saved | None:
-        """Somebody changed this camera's light, optics or product on purpose: commission it again, as a new version.
+    def intended_change(self, camera: str) -> list[Saved]:
+        """Somebody changed this camera's light or optics on purpose: commission it again, as a new version.
 
-        Gives the baseline that was, of what the camera saw last; None for a camera never seen.
+        Gives the baselines that were, of every product and lamp; none for a camera never seen.
         """
-        watched = self._seen_last(camera)
-        if watched is None:
-            return None
-        with watched.lock:
-            former = Saved(self._latest[camera], watched.version, watched.monitor.state())
-            watched.changes += 1
-            watched.version += 1
-            watched.before = None
-            watched.monitor.intended_change()
+        former = []
+        for sight, watched in self._sights.all().items():
+            if sight.camera == camera:
+                with watched.lock:
+                    former.append(Saved(sight, watched.version, watched.monitor.state()))
+                    watched.changes += 1
+                    watched.version += 1
+                    watched.before = None
+                    watched.monitor.intended_change()
         return former
 
     def summary(self) -> dict[str, State]:
@@ -204,6 +209,10 @@ class Watch:
     def standing(self) -> dict[Sight, tuple[int, Alarm | None]]:
         """As `monitoring.sights.Sights.standing`."""
         return self._sights.standing()
+
+    def saved(self, sight: Sight) -> Saved | None:
+        """As `monitoring.sights.Sights.saved`."""
+        return self._sights.saved(sight)
 
     def changed_states(self) -> Iterator[Saved]:
         """As `monitoring.sights.Sights.changed_states`."""

@@ -11,7 +11,7 @@ from monitoring.charts import Charts
 from monitoring.disturbances import DISTURBANCES, Seen
 from monitoring.optics import OpticsMonitor
 from monitoring.selftest import SelfTest, Trial
-from monitoring.sights import Sight
+from service.saved_baselines import SavedBaseline
 
 AT_ONCE, SOON = 2, 50
 """Images within which something counts as found at once, and soon."""
@@ -209,13 +209,15 @@ def chart_rows(monitor: OpticsMonitor) -> list[list[str]]:
 CHART_HEADS = ("signal", "image to image", "band ±", "jump limit ×", "drift limit ×")
 
 
-def status_row(sight: Sight, version: int, state: Any) -> dict[str, Any]:
-    """How a camera's monitor stands, as a JSON object."""
+def status_row(saved: SavedBaseline) -> dict[str, Any]:
+    """How a camera's monitor stood when it was saved, as a JSON object."""
+    state = saved.state
     standing = state["standing"]
     charts, calibrated = state["charts"], calibration(state)
     return {
-        **sight._asdict(),
-        "version": version,
+        **saved.sight._asdict(),
+        "version": saved.version,
+        "saved_at": saved.saved_at.isoformat(),
         "phase": "commissioning" if charts is None else "provisional" if calibrated is None else "calibrated",
         "layout": state["layout"],
         "images_learnt": state["learnt"],

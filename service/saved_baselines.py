@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +45,13 @@ class BaselineDamaged(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class SavedBaseline:
-    """One file: of which sight, which version, and the monitor's state."""
+    """One file: of which sight, which version, the monitor's state, and when it was saved."""
 
     path: Path
     sight: Sight
     version: int
     state: Mapping[str, Any]
+    saved_at: datetime
 
     def monitor(self) -> OpticsMonitor:
         """The monitor, which does at once what takes long. Raises BaselineDamaged."""
@@ -95,6 +97,8 @@ def _read(path: Path) -> SavedBaseline:
         state = found["state"]
         if not isinstance(state, dict):
             raise TypeError("it holds no state")
-        return SavedBaseline(path, Sight(*(str(found[name]) for name in Sight._fields)), int(found["version"]), state)
+        sight = Sight(*(str(found[name]) for name in Sight._fields))
+        saved_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        return SavedBaseline(path, sight, int(found["version"]), state, saved_at)
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise BaselineDamaged(path, str(error) or type(error).__name__) from error

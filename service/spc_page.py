@@ -10,6 +10,7 @@ from service.printed_page import page, table
 from service.spc_text import (
     COUNTED,
     cautions,
+    centre_text,
     chart_heads,
     chart_row,
     point_heads,
@@ -51,11 +52,14 @@ def _what(result: dict[str, Any]) -> str:
         return f"No subgroup from {since} to {until} UTC."
     per = result["per"]
     of, groups = COUNTED[result["of"]], f"{per} parts" if isinstance(per, int) else f"the {per}"
-    parts, counted, centre, *_ = chart_row(result, result)
+    among = f"{result['parts']} parts"
+    if result["of"] == "not_ok" and result["undecided"]:
+        among = f"{result['parts']} decided parts ({result['undecided']} undecided)"
     baseline = result["baseline_until"]
     drawn = f" The limits are of {datetime.fromisoformat(baseline):%Y-%m-%d %H:%M} UTC and before." if baseline else ""
     return (
-        f"{since} to {until} UTC, by {groups}: {counted} {of} among {parts} parts, centre {centre}. "
+        f"{since} to {until} UTC, by {groups}: {result['counted']} {of} among {among}, "
+        f"centre {centre_text(result, result)}. "
         f"In control: {verdict(result)}.{drawn} {scatter_text(result)}"
     )
 

@@ -120,20 +120,20 @@ def cautions(result: dict[str, Any]) -> list[str]:
 
 
 def chart_heads(result: dict[str, Any]) -> list[str]:
-    """The heads of `chart_row`."""
-    return ["parts", COUNTED[result["of"]], "centre", "break rules", "in control"]
+    """The heads of `chart_row`; what was not decided has a column where there is such a part."""
+    return [*_parts_heads(result), COUNTED[result["of"]], "centre", "break rules", "in control"]
 
 
 def point_heads(result: dict[str, Any]) -> list[str]:
     """The heads of `point_row`."""
-    return ["from (UTC)", "parts", COUNTED[result["of"]], "value", "limits", "rules broken"]
+    return ["from (UTC)", *_parts_heads(result), COUNTED[result["of"]], "value", "limits", "rules broken"]
 
 
 def chart_row(result: dict[str, Any], drawn: dict[str, Any]) -> list[str]:
     """A chart in figures, under chart_heads."""
     points = judged(drawn)
     return [
-        str(drawn["parts"]),
+        *_parts_row(result, drawn),
         str(drawn["counted"]),
         centre_text(result, drawn),
         f"{sum(1 for point in points if point['rules'])} of {len(points)}",
@@ -147,12 +147,21 @@ def point_row(result: dict[str, Any], point: dict[str, Any]) -> list[str]:
     counted = point["not_ok" if result["of"] == "not_ok" else "rechecks"]
     return [
         f"{datetime.fromisoformat(point['start']):%m-%d %H:%M}",
-        str(point["parts"]),
+        *_parts_row(result, point),
         str(counted),
         figure(result, point["value"]),
         f"{low.removesuffix(' %')}–{high}",
         rules_text(point) + (" (baseline)" if point["rules"] and point["phase"] == "baseline" else ""),
     ]
+
+
+def _parts_heads(result: dict[str, Any]) -> list[str]:
+    return ["parts", "undecided"] if result["undecided"] else ["parts"]
+
+
+def _parts_row(result: dict[str, Any], counted: dict[str, Any]) -> list[str]:
+    """Of a chart or a point, under _parts_heads."""
+    return [str(counted[name]) for name in _parts_heads(result)]
 
 
 def rules_text(point: dict[str, Any]) -> str:
@@ -176,7 +185,7 @@ def as_csv(result: dict[str, Any]) -> str:
     """One row a point; first those of all parts, then those of each of `charts`."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    figures = ("start", "end", "phase", "parts", "not_ok", "rechecks", "share", "value", "low", "high")
+    figures = ("start", "end", "phase", "parts", "undecided", "not_ok", "rechecks", "share", "value", "low", "high")
     limits = ("lower_limit", "upper_limit")
     writer.writerow(["chart", "of", *SPLITS, *figures, "centre", *limits, "rules"])
     common = {**{name: result[name] or "" for name in ("product", "station")}, "class": ""}

@@ -414,7 +414,7 @@ class AlarmChange:
     size: float | None = None
     heat_map: str = ""
     reason: str = ""
-    """Why it stands no more: `normal_again`, `intended_change`, or `restart` where that made it forgotten."""
+    """Why it stands no more: `normal_again`, `intended_change`, `new_model`, or `restart` where it was forgotten."""
     is_glitch: bool = False
     """It stands no more, and did so before its cause was final: a few images."""
     result_id: str | None = None

@@ -9,6 +9,7 @@ import typer
 from service.report_file import check_places, write_whole
 from service.settings import load_settings
 from service.terminal import REPORT_WIDTH, emit, note, progress, say, table, tell
+from service.wiring import now
 
 if TYPE_CHECKING:
     from monitoring.optics import OpticsMonitor
@@ -36,11 +37,12 @@ def status(json: Json = False) -> None:
     Example: loupe optics status
     """
     # Imported here so that every other command starts without the compiled charts.
+    from service.console.words import age
     from service.optics_report import false_alarm_text, status_row
     from service.saved_baselines import saved_baselines
 
     saved, damaged = saved_baselines(load_settings().data_dir)
-    found = [status_row(one.sight, one.version, one.state) for one in saved]
+    found, at = [status_row(one) for one in saved], now()
     if json:
         emit({"cameras": found, "damaged": [str(error) for error in damaged]})
         return
@@ -54,12 +56,14 @@ def status(json: Json = False) -> None:
             f"{one['images_learnt']} of {one['commission']}",
             false_alarm_text(one["calibration"]),
             "" if one["standing"] is None else f"{one['standing']['title']}, {one['standing']['images']} images",
+            age(baseline.saved_at, at),
         )
-        for one in found
+        for one, baseline in zip(found, saved, strict=True)
     ]
     if rows:
-        heads = ["camera", "product", "lamp", "version", "phase", "learnt", "false alarms", "alarm"]
+        heads = ["camera", "product", "lamp", "version", "phase", "learnt", "false alarms", "alarm", "saved"]
         table("cameras", heads, rows)
+        say("as last saved: a line server that runs may know more (GET /v1/optics)")
     else:
         say("no camera is watched yet: a line server saves what its cameras look like once they have seen images")
     for error in damaged:
@@ -186,7 +190,7 @@ def _of_folder(folder: Path, commission: int | None) -> tuple["Overviews", "Opti
             monitor.update(image)
             told(done, first)
     rest = found.images[first:] if count - first >= FEWEST_IMAGES else found.images
-    named = {"name": str(folder), "camera": None, "product": None, "version": None, "commission": first}
+    named = {"name": str(folder), "camera": None, "product": None, "lamp": None, "version": None, "commission": first}
     return Overviews(rest[-MOST_OF_FOLDER:], found.skipped), monitor, named
 
 

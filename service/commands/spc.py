@@ -112,6 +112,7 @@ def _show(result: dict[str, Any]) -> None:
     if not result["points"]:
         since, until = (f"{datetime.fromisoformat(result[name]):%Y-%m-%d %H:%M}" for name in ("since", "until"))
         tell(f"{title(result)}: no subgroup from {since} to {until} UTC; ask for an earlier --since")
+        _tell_cautions(result)
         return
     rows = [["all", *chart_row(result, result)]]
     rows += [[split_text(result, one), *chart_row(result, one)] for one in result["charts"]]
@@ -124,6 +125,10 @@ def _show(result: dict[str, Any]) -> None:
         _show_points(result, shown_points(result), "points")
         if len(shown_points(result)) < len(result["points"]):
             note(f"of {len(result['points'])} points the last are shown and those that break rules; --csv lists all")
+    _tell_cautions(result)
+
+
+def _tell_cautions(result: dict[str, Any]) -> None:
     for caution in cautions(result):
         tell(f"careful: {caution}")
 

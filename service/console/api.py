@@ -1,4 +1,4 @@
-"""The console's JSON API: images here, label books, labels and disputes in routers of their own."""
+"""The console's JSON API: images here; label books, labels, disputes and alarms in routers of their own."""
 
 from typing import Annotated
 
@@ -10,19 +10,17 @@ from labeling.adjudicating import NoReason, NothingToTakeBack
 from labeling.label_book import UnknownProduct, UnknownVersion, WrongLabelBook
 from labeling.submitting import Contradiction, IdTaken, NotYourLabel, UnknownClass, UnknownImage, UnknownLabel
 from models.preprocess import UnreadableImage
-from service.console import book_routes, dispute_routes, label_routes
+from service.console import alarm_routes, book_routes, dispute_routes, label_routes
+from service.console.alarm_routes import PictureUnknown
 from service.console.dispute_routes import NotSettled
 from service.console.fields import Open, Sha256
-from service.console.preview import preview
+from service.console.preview import FOR_EVER, preview
 from service.console.rankings import Rankings
 from service.wiring import Stores
 from storage import inspections, pictures
 from storage.database import DatabaseUnavailable
 from storage.images.content import ContentMissing
 from storage.labels import BookChanged
-
-FOR_EVER = {"Cache-Control": "private, max-age=31536000, immutable"}
-"""An image's address holds its hash, so what it names never changes."""
 
 
 class ImageUnknown(LookupError):
@@ -48,6 +46,7 @@ STATUS: dict[type[Exception], int] = {
     UnknownLabel: 404,
     NotSettled: 404,
     ImageUnknown: 404,
+    PictureUnknown: 404,
     AddressUnknown: 404,
     ContentMissing: 404,
     BookChanged: 409,
@@ -68,7 +67,8 @@ def add_api(app: FastAPI) -> None:
     """Serve the API; `app.state.stores` must hold the stores."""
     stores: Stores = app.state.stores
     app.state.rankings = Rankings(stores.database)
-    for routes in (images, book_routes.router, label_routes.router, dispute_routes.router, nothing):
+    served = (book_routes.router, label_routes.router, dispute_routes.router, alarm_routes.router)
+    for routes in (images, *served, nothing):
         app.include_router(routes, prefix="/api")
     for error in STATUS:
         app.add_exception_handler(error, _refused)

@@ -7,6 +7,8 @@ from models.preprocess import Geometry, prepare, read_size, stored_frame
 BROWSERS_SHOW = frozenset({"image/jpeg", "image/png", "image/bmp"})
 FULL_SIDE_PX = 4096
 QUALITY = 90
+FOR_EVER = {"Cache-Control": "private, max-age=31536000, immutable"}
+"""A picture's address holds its hash, or the id of a record that is never changed: what it names stays the same."""
 
 
 def preview(data: bytes, media_type: str, side_px: int) -> bytes:

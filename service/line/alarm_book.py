@@ -34,7 +34,7 @@ PICTURES_LIMIT: Final = 32
 UNWRITTEN_LIMIT: Final = 200
 """So many entries wait for a disk that takes none."""
 PNG_EFFORT: Final = 3
-IN_SHORT: Final = ("alarm_id", "camera", "product", "state", "cause", "title", "raised_at")
+IN_SHORT: Final = ("alarm_id", "camera", "product", "lamp", "state", "cause", "title", "raised_at")
 
 Pixels = NDArray[np.uint8]
 Tell = Callable[[str, bytes], None]

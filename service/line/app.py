@@ -366,14 +366,18 @@ def _post_intended_change(station: str, camera: str, line: Line) -> dict[str, An
     if name not in line.watch.summary():
         raise HTTPException(404, f"camera {name} has not sent an image yet")
     former = line.watch.intended_change(name)
-    if former is not None:
-        line.episodes.end(former.sight, INTENDED_CHANGE)
-        baselines.keep(line.baselines, former)
-        # What another light makes of the model's scores is learnt anew too.
-        parts = parts_of(station, former.sight.product)
+    # What another light makes of the model's scores is learnt anew too.
+    for parts in {parts_of(station, saved.sight.product) for saved in former}:
         if line.products.intended_change(parts):
             line.episodes.end(parts, INTENDED_CHANGE)
-    line.pipeline.event("intended_change", name, {"former_version": former.version if former else None})
+        baselines.save_now(line.products, parts, line.learnt_products)
+    for saved in former:
+        line.episodes.end(saved.sight, INTENDED_CHANGE)
+        baselines.save_now(line.watch, saved.sight, line.baselines)
+        baselines.keep(line.baselines, saved)
+    line.pipeline.event(
+        "intended_change", name, {"former_version": max((saved.version for saved in former), default=None)}
+    )
     return {"camera": name, "state": line.watch.summary()[name]}
 
 
@@ -385,7 +389,7 @@ def _get_optics(line: Line, station: str | None = None) -> dict[str, Any]:
 
 def _get_products(line: Line, station: str | None = None) -> dict[str, Any]:
     """How every product's scores lie against what is usual, and what errors are to be expected, without a label."""
-    found = products_json(line.products, line.episodes)
+    found = products_json(line.products, line.episodes, line.champions)
     return {"products": [one for one in found if not station or one["station"] == station]}
 
 
@@ -428,7 +432,7 @@ def _ready(line: Line) -> Response:
 def _metrics(line: Line) -> Response:
     """Prometheus text format."""
     show_baselines(line.watch, line.episodes, line.metrics)
-    show_products(line.products, line.episodes, line.metrics)
+    show_products(line.products, line.episodes, line.champions, line.metrics)
     return Response(generate_latest(line.registry), media_type=CONTENT_TYPE_LATEST)
 
 

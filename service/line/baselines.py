@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Lock
 from typing import Protocol
 
 import structlog
@@ -17,6 +18,8 @@ ASIDE = ".unreadable"
 FORMER = ".former"
 """Suffix of a baseline that an intended change replaced."""
 log = structlog.get_logger("line")
+_writing = Lock()
+"""Two writers of one file would share its unfinished copy."""
 
 
 class Kept(Protocol):
@@ -24,6 +27,10 @@ class Kept(Protocol):
 
     def changed_states(self) -> Iterator[Saved]:
         """The states that changed since this was last run through."""
+        ...
+
+    def saved(self, sight: Sight) -> Saved | None:
+        """One state as it is now; None where that sight is not watched."""
         ...
 
     def restore(self, saved: Saved) -> bool:
@@ -41,7 +48,7 @@ def restore(watch: Kept, folder: Path) -> None:
         saved = _read(path)
         if saved is not None and not watch.restore(saved):
             log.error("baseline_damaged", camera=saved.sight.camera, path=str(path))
-            path.replace(path.with_suffix(ASIDE))
+            _put_aside(path)
 
 
 def save(watch: Kept, folder: Path) -> None:
@@ -50,7 +57,22 @@ def save(watch: Kept, folder: Path) -> None:
     Raises OSError.
     """
     for saved in watch.changed_states():
-        _write(folder / _name(saved.sight), saved)
+        with _writing:
+            _write(folder / _name(saved.sight), saved)
+
+
+def save_now(watch: Kept, sight: Sight, folder: Path) -> None:
+    """Write what one sight's monitor knows, out of turn: what was just decided must outlive a power cut.
+
+    That it can't be written is logged: the next save tries again.
+    """
+    try:
+        with _writing:  # the newest state is the one that stays
+            found = watch.saved(sight)
+            if found is not None:
+                _write(folder / _name(sight), found)
+    except OSError as error:
+        log.error("baseline_not_saved", camera=sight.camera, reason=str(error))
 
 
 def keep(folder: Path, former: Saved) -> None:
@@ -81,7 +103,14 @@ def _read(path: Path) -> Saved | None:
         found = json.loads(path.read_text())
         sight = Sight(*(str(found[name]) for name in Sight._fields))
         return Saved(sight, int(found["version"]), dict(found["state"]))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         log.error("baseline_unreadable", path=str(path), reason=str(error))
-        path.replace(path.with_suffix(ASIDE))
+        _put_aside(path)
         return None
+
+
+def _put_aside(path: Path) -> None:
+    try:
+        path.replace(path.with_suffix(ASIDE))
+    except OSError as error:
+        log.error("baseline_not_put_aside", path=str(path), reason=str(error))

@@ -39,8 +39,8 @@ class _Defect:
 @dataclass(slots=True)
 class _Known:
     defects: deque[_Defect] = field(default_factory=lambda: deque(maxlen=KNOWN_DEFECTS))
-    asked: Alarm | None = None
-    """The alarm whose correction was put to the test, or is being."""
+    asked: tuple[Alarm, str, Correction] | None = None
+    """The alarm, the model and the correction that were put to the test, or are being."""
     is_proven: bool = False
 
 
@@ -63,12 +63,13 @@ class Corrections:
         if active.recipe.on_optics_alarm != "correct" or correction is None or alarm is None:
             return prepared, None
         known = self._of(sight)
+        asked = alarm, active.model.id, correction
         with self._lock:
-            is_asked, is_proven = known.asked is alarm, known.is_proven
+            is_asked, is_proven = _covers(known.asked, asked), known.is_proven
             if not is_asked:
-                known.asked, known.is_proven = alarm, False
+                known.asked, known.is_proven = asked, False
         if not is_asked:
-            self._elsewhere(lambda: self._prove(sight, known, alarm, correction, active))
+            self._elsewhere(lambda: self._prove(sight, known, asked, active))
         if not is_asked or not is_proven:
             return prepared, None
         return replace(prepared, tiles=correction.apply(prepared.tiles)), correction
@@ -88,7 +89,8 @@ class Corrections:
         with self._lock:
             return self._known.setdefault(sight, _Known())
 
-    def _prove(self, sight: Sight, known: _Known, alarm: Alarm, correction: Correction, active: Active) -> None:
+    def _prove(self, sight: Sight, known: _Known, asked: tuple[Alarm, str, Correction], active: Active) -> None:
+        alarm, _, correction = asked
         with self._lock:
             defects = [defect.prepared for defect in known.defects if defect.model_id == active.model.id]
         retained = correction.retained([_worst_tile(defect) for defect in defects])
@@ -99,7 +101,7 @@ class Corrections:
             and correction.is_safe([_worst_tile(defect) for defect in defects])
         )
         with self._lock:
-            if known.asked is alarm:
+            if known.asked is asked:
                 known.is_proven = is_proven
         log.warning(
             "light_correction",
@@ -110,6 +112,11 @@ class Corrections:
             still_found=found,
             retained_contrast=round(retained, 3),
         )
+
+
+def _covers(proven: tuple[Alarm, str, Correction] | None, asked: tuple[Alarm, str, Correction]) -> bool:
+    """Whether what was put to the test tells of what is asked: of the same alarm and model, and about as strong."""
+    return proven is not None and proven[0] is asked[0] and proven[1] == asked[1] and proven[2].is_near(asked[2])
 
 
 def _worst_tile(prepared: Prepared) -> Pixels:

@@ -15,7 +15,7 @@ import structlog
 from monitoring import alarm as optics
 from monitoring.sights import Sight
 from monitoring.watch import Observation
-from service.line.alarm_book import GLITCH_IMAGES, NORMAL_AGAIN, RESTART, AlarmBook, Standing
+from service.line.alarm_book import GLITCH_IMAGES, INTENDED_CHANGE, NORMAL_AGAIN, RESTART, AlarmBook, Standing
 from service.line.alarm_memory import Remembered
 from service.line.recording import new_id
 from storage.alarms import DIAGNOSED, Episode
@@ -47,13 +47,19 @@ class Watches(Protocol):
 class Episodes:
     """The alarms of all cameras, and of all products, that stand; safe to use from many threads.
 
-    `submit` runs a function on the one thread that does the watch's chores, in the order of being asked.
+    `submit` runs a function on the one thread that does the watch's chores, in the order of being asked. `keep` saves
+    what a sight's monitor knows, so that an alarm outlives even a process that is killed.
     """
 
     def __init__(
-        self, watches: Sequence[Watches], book: AlarmBook, submit: Submit, clock: Callable[[], datetime]
+        self,
+        watches: Sequence[Watches],
+        book: AlarmBook,
+        submit: Submit,
+        clock: Callable[[], datetime],
+        keep: Callable[[Sight], None] = lambda sight: None,
     ) -> None:
-        self._watches, self._book, self._submit, self._clock = watches, book, submit, clock
+        self._watches, self._book, self._submit, self._clock, self._keep = watches, book, submit, clock, keep
         self._latest: dict[str, Sight] = {}
         self._lock = threading.Lock()  # guards all below, and the order of what is submitted
         self._open: dict[Sight, list[Standing]] = {}
@@ -169,7 +175,11 @@ class Episodes:
             with self._lock:
                 self._waiting -= 1
             version, _ = self._known().get(sight, (0, None))
-            self._book.raised(standing, self._all(), pictures, version)
+            held_against = version if observation is None else observation.version
+            self._book.raised(standing, self._all(), pictures, held_against)
+            self._keep(sight)
+            if held_against != version:  # somebody declared a change while the image was in work
+                self._end_forgotten(sight, standing)
 
         self._do(record_it)
         if self._was_cleared(sight):
@@ -203,12 +213,23 @@ class Episodes:
     def _end_oldest(self, sight: Sight, reason: str, result_id: str | None, at: datetime) -> None:
         found = self._open.get(sight)
         if not found:
-            self._early.setdefault(sight, []).append(time.monotonic())
+            now = time.monotonic()
+            self._early[sight] = [*(then for then in self._early.get(sight, ()) if now - then < LATE_RAISE_S), now]
             return
         standing = found.pop(0)
         if not found:
             del self._open[sight]
         self._end(standing, reason, result_id, at)
+
+    def _end_forgotten(self, sight: Sight, standing: Standing) -> None:
+        """End an alarm of a baseline that was replaced meanwhile, if nobody has."""
+        with self._lock:
+            found = self._open.get(sight, [])
+            if standing in found:
+                found.remove(standing)
+                if not found:
+                    del self._open[sight]
+                self._end(standing, INTENDED_CHANGE, None, self._clock())
 
     def _was_cleared(self, sight: Sight) -> bool:
         """Whether the news of an alarm's clearing came before those of the alarm."""

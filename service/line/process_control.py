@@ -1,5 +1,6 @@
 """Whether stations reject more or less than chance explains: control charts over the stored inspections."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
@@ -20,6 +21,7 @@ from storage import labels
 from storage.database import Connection, Database
 from storage.records import ImageClass
 from storage.reject_counts import (
+    MAYBE,
     PERIODS,
     SPLITS,
     RejectCount,
@@ -41,6 +43,21 @@ PARTS_LIMIT = 1_000_000
 SEEN_LIMIT = 1_000_000
 """So many parts are counted for one answer: a few seconds of a database."""
 FIRST_YEAR, LAST_YEAR = 1970, 2099
+UNDECIDED_MOST = 0.1
+"""A subgroup of whose parts more than this share was not decided is told: what came then may be of another kind."""
+CAUSES = {
+    MAYBE: "a score between the thresholds",
+    900: "not inspected (900)",
+    901: "deadline (901)",
+    902: "overload (902)",
+    903: "missing view (903)",
+    904: "optics alarm (904)",
+    905: "unfamiliar part (905)",
+    906: "unreadable image (906)",
+    907: "not ready (907)",
+    908: "storage (908)",
+}
+"""Why a part was not decided: the codes of `service.line.verdicts`, which would load the models."""
 SPANS = {"hour": timedelta(days=1), "shift": timedelta(days=10), "day": timedelta(days=30)}
 """How far back a chart goes where nobody says since when; subgroups of a number of parts: as by the hour."""
 
@@ -83,8 +100,8 @@ def spc(
 
     `chart` is one of CHARTS; `since` and `until` are ISO 8601 (default: the last day, ten days or thirty, up to `now`);
     `per` is hour, shift (8 hours), day, all counted from `since`, or a number of parts, which an np chart needs. `of`
-    says what is counted: `not_ok` or `recheck`; `class_name` (a name or a number) only those of one class. `by`
-    (product, station or class) adds `charts`, one for each.
+    says what is counted: `not_ok`, among the parts that were decided, or `recheck`, among all; `class_name` (a name or
+    a number) only those of one class. `by` (product, station or class) adds `charts`, one for each.
     `baseline_until`: subgroups that end by then draw the limits and are not judged. `centre` is the share that the
     limits are drawn around. With neither, the limits are those of the parts shown. `rules` is one of RULE_SETS; an ewma
     chart has a rule of its own and a `weight`. What is left out: see `storage.reject_counts`.
@@ -102,7 +119,7 @@ def spc(
         # PostgreSQL knows no text with a NUL.
         _expect((name or "").isprintable(), f"{field} holds control characters", "use printable characters")
     start, end, baseline = _times(since, until, baseline_until, size, now)
-    wanted = Wanted(start, end, size, station or None, product or None)
+    wanted = Wanted(start, end, size, of == "not_ok", station or None, product or None)
     ask = _Ask(chart, of, by, class_name or None, baseline, wanted, settings, seen_limit)
     with database.read() as connection:
         return _answer(connection, ask)
@@ -165,19 +182,24 @@ def _charts(connection: Connection, ask: _Ask, classes: Mapping[int, ImageClass]
     charts = []
     for key, counts in found.items():
         name = _named(key, classes) if isinstance(key, int) else key
-        charts.append({split: name, **_drawn(counts, ask)})
+        drawn = _drawn(counts, ask)
+        if drawn["points"] or drawn["cautions"]:
+            charts.append({split: name, **drawn})
     if split == "class":
         return sorted(charts, key=lambda one: -one["counted"])
     return sorted(charts, key=lambda one: str(one[split]))
 
 
 def _drawn(counts: Sequence[RejectCount], ask: _Ask) -> dict[str, Any]:
-    """The chart of these subgroups."""
+    """The chart of these subgroups; where nothing was decided there is no point, and a caution."""
+    undecided = _undecided(counts, ask)
+    of_all = sum(_undecided_of(count) for count in counts)
+    counts = [count for count in counts if count.parts]
     counted = [count.not_ok if ask.of == "not_ok" else count.rechecks for count in counts]
-    sums = {"parts": sum(count.parts for count in counts), "counted": sum(counted)}
+    sums = {"parts": sum(count.parts for count in counts), "undecided": of_all, "counted": sum(counted)}
     if not counts:
         nothing = dict.fromkeys(("centre", "in_control", "sigma_z", "dispersion", "chance_outside"))
-        return {**nothing, **sums, "cautions": [], "points": []}
+        return {**nothing, **sums, "cautions": undecided, "points": []}
     baseline, said = _baseline(counts, ask)
     drawn = CHARTS[ask.chart](counted, [count.parts for count in counts], baseline=baseline, **ask.settings)
     judged = drawn.rules[drawn.baseline :]
@@ -188,9 +210,51 @@ def _drawn(counts: Sequence[RejectCount], ask: _Ask) -> dict[str, Any]:
         "dispersion": {name: value for name, value in asdict(drawn.dispersion).items() if name != "sigma_z"},
         "chance_outside": drawn.chance_outside,
         **sums,
-        "cautions": [*said, *drawn.cautions],
+        "cautions": [*undecided, *said, *drawn.cautions],
         "points": [_point(drawn, n, count, counted[n]) for n, count in enumerate(counts)],
     }
+
+
+def _undecided(counts: Sequence[RejectCount], ask: _Ask) -> list[str]:
+    """What a chart of rejects can't say, for too few parts were decided; rechecks are mostly just these parts."""
+    if ask.of != "not_ok":
+        return []
+    said = []
+    shown = [count for count in counts if count.parts]
+    poor = [count for count in shown if _is_poor(count, count.parts)]
+    if poor:
+        have = "has more than a tenth of its" if len(poor) == 1 else "have more than a tenth of their"
+        said.append(
+            f"{len(poor)} of {len(shown)} subgroups {have} parts undecided, {_cause(poor)}: what the chart says of "
+            f"{'it' if len(poor) == 1 else 'them'} rests on the others"
+        )
+    # Of a number of parts the last subgroup is still to be filled, so that one part undecided is no news.
+    room = ask.wanted.per if isinstance(ask.wanted.per, int) else 0
+    nowhere = [count for count in counts if not count.parts and _is_poor(count, room)]
+    if nowhere:
+        parts = sum(_undecided_of(count) for count in nowhere)
+        have = "undecided part is" if parts == 1 else "undecided parts are"
+        said.append(
+            f"{parts} {have} in no subgroup, {_cause(nowhere)}: the chart says nothing of the time when too few parts "
+            "were decided"
+        )
+    return said
+
+
+def _undecided_of(count: RejectCount) -> int:
+    return sum(count.undecided.values())
+
+
+def _is_poor(count: RejectCount, decided: int) -> bool:
+    undecided = _undecided_of(count)
+    return undecided > UNDECIDED_MOST * (decided + undecided)
+
+
+def _cause(counts: Sequence[RejectCount]) -> str:
+    """What kept most of these subgroups' undecided parts from being decided."""
+    causes = sum((Counter(count.undecided) for count in counts), Counter[int]())
+    code, times = causes.most_common(1)[0]
+    return f"{'mostly' if 2 * times > causes.total() else 'most often'} {CAUSES.get(code, code)}"
 
 
 def _baseline(counts: Sequence[RejectCount], ask: _Ask) -> tuple[int | None, list[str]]:
@@ -215,6 +279,7 @@ def _point(drawn: ControlChart, n: int, count: RejectCount, counted: int) -> dic
         "end": count.end.isoformat(),
         "phase": "baseline" if n < drawn.baseline else "judged",
         "parts": count.parts,
+        "undecided": _undecided_of(count),
         "not_ok": count.not_ok,
         "rechecks": count.rechecks,
         "share": counted / count.parts,

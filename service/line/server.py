@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from models.batching import open_classifier
 from monitoring import signals
 from monitoring.metrics import LineMetrics
 from monitoring.product_watch import ProductWatch
+from monitoring.sights import Sight
 from monitoring.watch import Watch
 from service.line import baselines
 from service.line.access import Access
@@ -68,7 +69,7 @@ ASK_POLLS = 5
 ASK_PAUSE_MAX_S = 60.0
 LOCK_WAIT_S = 5.0
 """Another line server may be draining the journal of this one when it starts again."""
-ALARMS = "alarms.json"
+ALARMS, BASELINES, PRODUCTS = "alarms.json", "baselines", "products"
 FIRST_DRAIN_S = 3.0
 """At the end, stations are given back when everything is drained, or after this time."""
 
@@ -221,16 +222,9 @@ def _assembled(
     for webhook in webhooks:
         closing.callback(webhook.close)
 
-    def tell_optics(station: str, body: bytes) -> None:
-        if publisher is not None:
-            publisher.publish_optics(station, body)
-
-    def alert(station: str, body: bytes) -> None:
-        for webhook in webhooks:
-            webhook.post(body)
-
-    book = AlarmBook(journal, metrics, folder / ALARMS, tell=tell_optics, alert=alert, address=settings.line_address)
-    episodes = Episodes((watch, products), book, elsewhere, now)
+    episodes = _episodes(
+        settings, watch, products, publisher, webhooks, elsewhere, journal=journal, metrics=metrics, folder=folder
+    )
 
     def told(part: PartRequest, body: bytes) -> None:
         waiters.tell(part.part_key, body)
@@ -282,9 +276,9 @@ def _assembled(
         images=images,
         journal=journal,
         watch=watch,
-        baselines=folder / "baselines",
+        baselines=folder / BASELINES,
         products=products,
-        learnt_products=folder / "products",
+        learnt_products=folder / PRODUCTS,
         episodes=episodes,
         champions=Champions(loader, int(settings.model_memory_mb * 1e6)),
         access=access,
@@ -303,6 +297,34 @@ def _assembled(
         clock=now,
         started=time.monotonic(),
     )
+
+
+def _episodes(
+    settings: Settings,
+    watch: Watch,
+    products: ProductWatch,
+    publisher: VerdictPublisher | None,
+    webhooks: Sequence[Webhook],
+    elsewhere: Callable[[Callable[[], None]], object],
+    *,
+    journal: Journal,
+    metrics: LineMetrics,
+    folder: Path,
+) -> Episodes:
+    def tell(station: str, body: bytes) -> None:
+        if publisher is not None:
+            publisher.publish_optics(station, body)
+
+    def alert(station: str, body: bytes) -> None:
+        for webhook in webhooks:
+            webhook.post(body)
+
+    def keep(sight: Sight) -> None:
+        for kept, name in ((watch, BASELINES), (products, PRODUCTS)):  # one of them has it
+            baselines.save_now(kept, sight, folder / name)
+
+    book = AlarmBook(journal, metrics, folder / ALARMS, tell=tell, alert=alert, address=settings.line_address)
+    return Episodes((watch, products), book, elsewhere, now, keep)
 
 
 def _elsewhere(chores: ThreadPoolExecutor) -> Callable[[Callable[[], None]], None]:
@@ -439,6 +461,7 @@ def _expire(server: LineServer) -> bool:
 
 
 def _save(server: LineServer) -> bool:
-    baselines.save(server.watch, server.baselines)
-    baselines.save(server.products, server.learnt_products)
+    with ExitStack() as both:  # one that can't be written keeps the other from nothing
+        both.callback(baselines.save, server.products, server.learnt_products)
+        both.callback(baselines.save, server.watch, server.baselines)
     return False

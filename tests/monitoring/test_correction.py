@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from monitoring.correction import SAFE_CAUSES, Correction, correction
+from monitoring.correction import EXPLAINED, Correction, correction, is_alone
 from monitoring.diagnosis import CAUSES
 from monitoring.features import SCENE
 
@@ -35,7 +35,7 @@ def test_a_dimmed_and_reddened_image_looks_as_before() -> None:
     assert np.abs(found.apply(after).astype(int) - before).max() <= 2
 
 
-@pytest.mark.parametrize("cause", sorted(set(CAUSES) - set(SAFE_CAUSES)))
+@pytest.mark.parametrize("cause", sorted(set(CAUSES) - set(EXPLAINED)))
 def test_what_no_gain_gives_back_is_left_alone(cause: str) -> None:
     assert correction(cause, shift(level=-0.1)) is None
 
@@ -67,3 +67,15 @@ def test_batches_are_corrected_image_by_image() -> None:
     tiles = np.stack([part(), part(60)])
     found = Correction(1.2, 1.1, 1.0)
     assert (found.apply(tiles)[1] == found.apply(tiles[1])).all()
+
+
+def test_a_change_that_the_cause_does_not_explain_is_not_alone() -> None:
+    assert is_alone("lamp_dim", {"level.jump": 5.0, "noise.drift": 2.0, "focus.jump": 1.0})
+    assert not is_alone("lamp_dim", {"level.jump": 5.0, "focus.jump": 1.2})
+    assert not is_alone("lamp_dim", {"level.jump": 5.0, "red_green.band": 1.2})
+    assert is_alone("colour_temp", {"level.jump": 1.1, "red_green.band": 1.2})
+
+
+@pytest.mark.parametrize(("red", "is_near"), [(1.12, True), (1.16, False), (1.0, False)])
+def test_gains_within_a_few_per_cent_are_the_same(red: float, is_near: bool) -> None:
+    assert Correction(red, 1.1, 1.1).is_near(Correction(1.1, 1.1, 1.1)) is is_near

@@ -93,6 +93,7 @@ def by_the_client(registry: CollectorRegistry) -> None:
     gauge("loupe_models_loaded", "Models held in memory.").set(2)
     gauge("loupe_models_bytes", "Bytes of the models held in memory.").set(3e8)
     gauge("loupe_stations_owned", "Stations that this process decides for.").set(4)
+    counter("loupe_optics_unwatched_images", "Images of more sights than are watched.").inc()
     products = ["station", "product"]
     ratios = gauge(
         "loupe_product_score_ratio", "Chart of a product's scores over its limit, 1 = alarm.", *products, "chart"
@@ -133,6 +134,7 @@ def by_loupe(registry: CollectorRegistry) -> None:
         metrics.published(ok)
     for result in ("sent", "sent", "refused"):
         metrics.alerted(result)
+    metrics.unwatched()
     metrics.forwarded(True)
     metrics.forwarded(False)
     metrics.challenged("s1", True)

@@ -1,11 +1,12 @@
 import json
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 
 from monitoring.expected import FEWEST
-from monitoring.product_watch import ProductWatch, parts_of
+from monitoring.product_watch import STRAGGLERS_S, ProductWatch, parts_of
 from monitoring.sights import Saved, Sight
 from monitoring.watch import Observation
 
@@ -19,13 +20,12 @@ def scores(seed: int, count: int, defect_rate: float = 0.03) -> list[float]:
     return found
 
 
-def observe(watch: ProductWatch, stream: list[float], sight: Sight = BOLTS) -> list[Observation]:
-    return [watch.observe(sight, p, p < 0.5) for p in stream]
+def observe(watch: ProductWatch, stream: list[float], sight: Sight = BOLTS, model: str = "m1") -> list[Observation]:
+    return [watch.observe(sight, model, [p], p < 0.5) for p in stream]
 
 
 def commissioned() -> ProductWatch:
     watch = ProductWatch(COMMISSION)
-    watch.renew(BOLTS, "m1")
     assert {seen.state for seen in observe(watch, scores(1, COMMISSION))} == {"commissioning", "ok"}
     return watch
 
@@ -56,11 +56,32 @@ def test_products_and_stations_are_apart() -> None:
 def test_another_models_scores_are_learnt_anew() -> None:
     watch = commissioned()
     observe(watch, scores(2, 200, 0.5))
-    assert watch.renew(BOLTS, "m2")
-    assert not watch.renew(BOLTS, "m2")
+    first, second = observe(watch, [0.1, 0.1], model="m2")
+    assert (first.is_new, first.version, first.state) == (True, 2, "commissioning")
+    assert (second.is_new, second.version) == (False, 2)
     assert watch.standing()[BOLTS] == (2, None)
     assert watch.estimate(BOLTS) is None
-    assert watch.observe(BOLTS, 0.1, True).state == "commissioning"
+
+
+def test_parts_that_the_former_model_judged_are_passed_over_for_a_while() -> None:
+    now = [0.0]
+    watch = ProductWatch(COMMISSION, clock=lambda: now[0])
+    for model in ("m1", "m2", "m1", "m2", "m1"):
+        observe(watch, [0.1], model=model)
+    ((version, monitor),) = watch.monitors().values()
+    assert (version, monitor.model, monitor.parts) == (2, "m2", 2)
+    now[0] = STRAGGLERS_S  # it is taken back
+    assert observe(watch, [0.1], model="m1")[0].is_new
+
+
+def test_a_part_is_defective_if_it_is_so_in_any_view() -> None:
+    watch = ProductWatch(COMMISSION)
+    for _ in range(FEWEST):
+        watch.observe(BOLTS, "m1", [0.1, 0.1], True)
+    found = watch.estimate(BOLTS)
+    assert found is not None
+    assert found.escapes is not None
+    assert found.escapes.expected == 0.19
 
 
 def test_an_intended_change_is_learnt_anew_by_the_same_model() -> None:
@@ -77,16 +98,16 @@ def test_what_is_learnt_elsewhere_holds_no_part_up() -> None:
     observe(watch, scores(1, COMMISSION + 50))
     assert len(waiting) == 1
     waiting.pop()()
-    assert watch.observe(BOLTS, 0.1, True).state == "ok"
+    assert watch.observe(BOLTS, "m1", [0.1], True).state == "ok"
 
 
 def test_a_product_that_is_renewed_while_it_is_taught_stays_new() -> None:
     waiting: list[Callable[[], None]] = []
     watch = ProductWatch(COMMISSION, elsewhere=waiting.append)
     observe(watch, scores(1, COMMISSION))
-    watch.renew(BOLTS, "m2")
+    observe(watch, [0.1], model="m2")
     waiting.pop()()
-    assert watch.observe(BOLTS, 0.1, True).state == "commissioning"
+    assert observe(watch, [0.1], model="m2")[0].state == "commissioning"
 
 
 def test_what_was_learnt_outlives_a_restart_and_what_is_damaged_does_not() -> None:
@@ -98,8 +119,10 @@ def test_what_was_learnt_outlives_a_restart_and_what_is_damaged_does_not() -> No
     assert again.restore(Saved(saved.sight, saved.version, json.loads(json.dumps(saved.state))))
     (_, before), (_, after) = watch.monitors()[BOLTS], again.monitors()[BOLTS]
     assert before.state() == after.state()
-    assert not again.renew(BOLTS, "m1")
-    assert not again.restore(Saved(BOLTS, 1, {**saved.state, "drift": None}))
+    assert not observe(again, [0.1])[0].is_new
+    damages: list[dict[str, Any]] = [{"drift": None}, {"last_quiet": []}, {"last_quiet": [1]}, {"last_quiet": {}}]
+    for damage in damages:
+        assert not again.restore(Saved(BOLTS, 1, {**saved.state, **damage}))
 
 
 def test_errors_are_estimated_of_decided_parts_while_no_alarm_stands() -> None:
@@ -111,7 +134,7 @@ def test_errors_are_estimated_of_decided_parts_while_no_alarm_stands() -> None:
     assert estimate.escapes is not None
     assert estimate.escapes.expected == pytest.approx(1 / 21, abs=0.01)
     assert estimate.escapes.low < 0.03 < 0.06 < estimate.escapes.high
-    watch.observe(BOLTS, 0.3, None)
+    watch.observe(BOLTS, "m1", [0.3], None)
     observe(watch, scores(2, 100, 0.5))
     later = watch.estimate(BOLTS)
     assert later is not None
@@ -120,6 +143,5 @@ def test_errors_are_estimated_of_decided_parts_while_no_alarm_stands() -> None:
 
 def test_more_products_than_a_watch_holds_are_unwatched() -> None:
     watch = ProductWatch(COMMISSION, most=1)
-    assert [watch.observe(sight, 0.1, True).state for sight in (BOLTS, NUTS)] == ["commissioning", "unwatched"]
-    assert not watch.renew(NUTS, "m1")
+    assert [watch.observe(sight, "m1", [0.1], True).state for sight in (BOLTS, NUTS)] == ["commissioning", "unwatched"]
     assert watch.estimate(NUTS) is None

@@ -13,7 +13,7 @@ import pytest
 from monitoring.alarm import Alarm
 from monitoring.sights import Saved, Sight
 from monitoring.signals import signature
-from monitoring.watch import Observation, Watch
+from monitoring.watch import GAP_S, Observation, Watch
 from tests.monitoring.line_light import Pixels, dimmed, moved, stream
 
 COMMISSION = 120
@@ -120,10 +120,9 @@ def test_two_products_before_one_camera_are_each_normal() -> None:
 def test_an_intended_change_commissions_again_as_the_next_version_and_gives_back_the_former() -> None:
     watch = Watch(COMMISSION)
     observe(watch, "top", stream(1, 160) + stream(2, 5, DIM))
-    former = watch.intended_change("top")
-    assert former is not None
+    (former,) = watch.intended_change("top")
     assert (former.sight, former.version) == (Sight("top"), 1)
-    assert watch.intended_change("never seen") is None
+    assert watch.intended_change("never seen") == []
     assert standing(watch, "top") is None
     assert watch.observe(Sight("top"), stream(3, 1, DIM)[0]).state == "commissioning"
     assert watch.monitors()[Sight("top")][0] == 2
@@ -401,21 +400,36 @@ def test_a_product_that_comes_back_finds_the_light_wherever_it_is_in_its_band() 
     assert watch.observe(Sight("top", "one"), stream(3, 1, DIM)[0]).state == "alarm"
 
 
-def test_versions_of_products_count_apart() -> None:
+def test_an_intended_change_is_one_for_every_product_and_lamp_of_the_camera() -> None:
     watch = Watch(COMMISSION)
-    for product in ("one", "other"):
-        observe(watch, "top", stream(1, 5), product)
-    for version in (1, 2):
-        former = watch.intended_change("top")
-        assert former is not None
-        assert (former.sight, former.version) == (Sight("top", "other"), version)
-    assert {sight.product: version for sight, (version, _) in watch.monitors().items()} == {"one": 1, "other": 3}
+    sights = [Sight("top", "one"), Sight("top", "other"), Sight("top", "one", "red")]
+    for sight in (*sights, Sight("side", "one")):
+        watch.observe(sight, stream(1, 1)[0])
+    assert [(saved.sight, saved.version) for saved in watch.intended_change("top")] == [(sight, 1) for sight in sights]
+    assert [version for version, _ in watch.monitors().values()] == [2, 2, 2, 1]
+
+
+def test_lamps_that_take_turns_are_each_held_against_their_own_light() -> None:
+    watch = Watch(COMMISSION)
+    bright, dark = stream(1, 200), stream(1, 200, DIM)
+    for lit, unlit in zip(bright, dark, strict=True):
+        watch.observe(Sight("top", lamp="ring"), lit)
+        watch.observe(Sight("top", lamp="bar"), unlit)
+    assert {monitor.phase for _, monitor in watch.monitors().values()} == {"calibrated"}
+    assert watch.observe(Sight("top", lamp="bar"), dark[0]).state == "ok"
+    assert watch.observe(Sight("top", lamp="ring"), dark[0]).state == "alarm"
+
+
+def test_a_camera_that_rested_finds_the_light_wherever_it_is_in_its_band() -> None:
+    now = [0.0]
+    watch = Watch(COMMISSION, clock=lambda: now[0])
+    observe(watch, "top", stream(1, 160))
+    now[0] = GAP_S + 1
+    assert {seen.state for seen in observe(watch, "top", stream(2, 40, dimmed(0.01)))} == {"ok"}
 
 
 def test_a_restored_version_goes_on_counting() -> None:
     watch = Watch(COMMISSION)
     assert watch.restore(Saved(Sight("top"), 7, lives()["ok"]))
-    former = watch.intended_change("top")
-    assert former is not None
-    assert former.version == 7
+    assert [former.version for former in watch.intended_change("top")] == [7]
     assert watch.monitors()[Sight("top")][0] == 8

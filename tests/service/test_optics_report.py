@@ -2,8 +2,10 @@
 
 import csv
 import json
+import os
 import re
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +173,18 @@ def test_status_tells_every_saved_camera() -> None:
     assert "s2/top" in text
     assert "not calibrated" in text
     assert (load_settings().data_dir / "line" / "baselines" / "broken.json").exists()
+
+
+def test_status_says_how_old_each_file_is_and_that_a_running_server_may_know_more() -> None:
+    save(watched([Sight("s1/top", "housing")]))
+    (path,) = (load_settings().data_dir / "line" / "baselines").glob("*.json")
+    saved_at = datetime.now(UTC) - timedelta(days=3, minutes=1)
+    os.utime(path, (saved_at.timestamp(), saved_at.timestamp()))
+    (told,) = json.loads(run("status", "--json").stdout)["cameras"]
+    assert abs(datetime.fromisoformat(told["saved_at"]) - saved_at) < timedelta(seconds=1)
+    text = " ".join(run("status").output.split())
+    assert "3 days ago" in text
+    assert "a line server that runs may know more (GET /v1/optics)" in text
 
 
 def test_a_standing_alarm_is_told_with_its_cause() -> None:

@@ -95,6 +95,40 @@ def test_csv_is_printed_or_written() -> None:
     assert Path("points.csv").read_text() == printed
 
 
+def store_dark(hours: int) -> None:
+    """Ten parts in each hour from the first on, while an optics alarm stands."""
+    dark = {"evaluation": "not_decidable", "disposition": "recheck", "result_code": 904, "station": "s8"}
+    at = [FULL + timedelta(hours=hour, minutes=n) for hour in range(hours) for n in range(10)]
+    rows = [inspection(f"dark-{n}", views=(), received_at=time, **dark) for n, time in enumerate(at)]
+    with open_stores(load_settings()) as stores, stores.database.write() as connection:
+        inspections.store(connection, rows)
+
+
+def test_what_was_not_decided_is_told_everywhere() -> None:
+    store_dark(3)
+    result = run("--html", "charts.html")
+    told = " ".join(result.stdout.split())
+    caution = "3 of 25 subgroups have more than a tenth of their parts undecided, mostly optics alarm (904)"
+    assert f"careful: {caution}" in told
+    assert "│ 1000 │ 30 │ 60 │" in told
+    assert all(len(line) <= 80 for line in result.stdout.splitlines())
+    page = Path("charts.html").read_text()
+    assert caution in page
+    assert "1000 decided parts (30 undecided)" in page
+    rows = list(csv.DictReader(io.StringIO(run("--csv", "-").stdout)))
+    assert [row["undecided"] for row in rows] == ["10"] * 3 + ["0"] * 22
+
+
+def test_where_nothing_was_decided_the_cause_is_told() -> None:
+    store_dark(2)
+    result = run("--station", "s8", "--html", "charts.html")
+    assert "20 undecided parts are in no subgroup, mostly optics alarm (904)" in " ".join(result.stdout.split())
+    assert "20 undecided parts are in no subgroup" in Path("charts.html").read_text()
+    split = run("--by", "station", "--html", "charts.html")
+    assert "station s8: 20 undecided parts are in no subgroup" in " ".join(split.stdout.split())
+    assert "tation s8: 20 undecided parts" in Path("charts.html").read_text()
+
+
 def test_page_is_whole_in_itself() -> None:
     result = run("--html", "charts.html", "--by", "class", "--csv", "points.csv")
     assert result.exit_code == 0

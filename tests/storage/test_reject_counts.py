@@ -8,6 +8,7 @@ from storage import inspections
 from storage.database import Connection, Database
 from storage.records import Inspection
 from storage.reject_counts import (
+    MAYBE,
     RejectCount,
     TooManySubgroups,
     Wanted,
@@ -41,7 +42,13 @@ def part(name: str, seconds: float, judged: str = "ok", **changes: Any) -> Inspe
 
 
 def asked(per: str | int, hours: float = 48, **changes: Any) -> Wanted:
-    said = {"station": "press-1", "since": NOW, "until": FULL + timedelta(hours=hours), **changes}
+    said = {
+        "station": "press-1",
+        "since": NOW,
+        "until": FULL + timedelta(hours=hours),
+        "decided_only": False,
+        **changes,
+    }
     return Wanted(per=per, **said)
 
 
@@ -72,18 +79,21 @@ def test_rejects_are_counted_by_periods_from_the_beginning(connection: Connectio
         return FULL + timedelta(hours=hours)
 
     assert count(connection, "hour") == [
-        RejectCount(at(0), at(1), 2, 1, 0),
-        RejectCount(at(1), at(2), 1, 0, 1),
-        RejectCount(at(5), at(6), 1, 1, 1),
-        RejectCount(at(8), at(9), 1, 1, 0),
-        RejectCount(at(24), at(25), 1, 0, 0),
+        RejectCount(at(0), at(1), 2, 1, 0, {}),
+        RejectCount(at(1), at(2), 1, 0, 1, {MAYBE: 1}),
+        RejectCount(at(5), at(6), 1, 1, 1, {}),
+        RejectCount(at(8), at(9), 1, 1, 0, {}),
+        RejectCount(at(24), at(25), 1, 0, 0, {}),
     ]
     assert [(c.start, c.parts, c.not_ok) for c in count(connection, "shift")] == [
         (at(0), 4, 2),
         (at(8), 1, 1),
         (at(24), 1, 0),
     ]
-    assert count(connection, "day") == [RejectCount(at(0), at(24), 5, 3, 2), RejectCount(at(24), at(48), 1, 0, 0)]
+    assert count(connection, "day") == [
+        RejectCount(at(0), at(24), 5, 3, 2, {MAYBE: 1}),
+        RejectCount(at(24), at(48), 1, 0, 0, {}),
+    ]
     assert count(connection, "day", hours=30)[-1].end == at(30), "a period that goes on ends where the query does"
     assert count(connection, "hour", hours=0) == []
 
@@ -176,6 +186,70 @@ def test_classes_share_their_subgroups_and_codes_of_the_system_are_none(connecti
     assert [(c.start, c.end) for c in found[2]] == [
         (FULL + timedelta(seconds=first), FULL + timedelta(seconds=last)) for first, last in ((0, 2), (3, 5))
     ]
+
+
+def told(counts: list[RejectCount]) -> list[tuple[int, int, int, dict[int, int]]]:
+    return [(c.parts, c.not_ok, c.rechecks, dict(c.undecided)) for c in counts]
+
+
+def test_what_was_not_decided_is_told_beside_the_parts_by_its_cause(connection: Connection) -> None:
+    rows = [
+        part("good", 1, result_code=0),
+        part("bad", 2, "not_ok", result_code=2),
+        part("maybe", 3, "not_decidable", result_code=2),
+        part("dark", 4, "not_decidable", result_code=904),
+        part("dark again", 5, "not_decidable", result_code=904, disposition="reject"),
+        part("all dark", HOUR, "not_decidable", result_code=904),
+        part("late", 2 * HOUR, "not_decidable", result_code=901),
+        part("light", 2 * HOUR + 1, result_code=0),
+    ]
+    inspections.store(connection, rows)
+    causes = [{MAYBE: 1, 904: 2}, {904: 1}, {901: 1}]
+    assert told(count(connection, "hour", decided_only=True)) == [
+        (2, 1, 2, causes[0]),
+        (0, 0, 1, causes[1]),
+        (1, 0, 1, causes[2]),
+    ]
+    assert told(count(connection, "hour")) == [(5, 1, 2, causes[0]), (1, 0, 1, causes[1]), (2, 0, 1, causes[2])]
+    shared = reject_counts_by(connection, asked("hour", decided_only=True), "class", LIMIT)
+    assert {key: told(counts) for key, counts in shared.items()} == {
+        2: [(2, 1, 1, causes[0]), (0, 0, 0, causes[1]), (1, 0, 0, causes[2])]
+    }
+
+
+@pytest.mark.parametrize("by", [None, "station", "class"])
+def test_only_decided_parts_fill_a_subgroup_and_what_comes_before_the_next_is_told_with_it(
+    connection: Connection, by: str | None
+) -> None:
+    rows = [part("defect", 0, "not_ok", result_code=1)]
+    rows += [part(f"dark-{n}", n, "not_decidable", result_code=904) for n in range(1, 10)]
+    rows += [part(f"good-{n}", n, result_code=0) for n in range(10, 14)]
+    inspections.store(connection, rows)
+
+    def found(**changes: Any) -> list[RejectCount]:
+        wanted = asked(2, **changes)
+        if by is None:
+            return reject_counts(connection, wanted, LIMIT)
+        (counts,) = reject_counts_by(connection, wanted, by, LIMIT).values()
+        return counts
+
+    assert [(c.parts, c.not_ok, dict(c.undecided)) for c in found(decided_only=True)] == [(2, 1, {904: 9}), (2, 0, {})]
+    assert [(c.start, c.end) for c in found(decided_only=True)] == [
+        (FULL + timedelta(seconds=first), FULL + timedelta(seconds=last)) for first, last in ((0, 10), (11, 12))
+    ]
+    assert [(c.parts, c.not_ok) for c in found()] == [(2, 1), *[(2, 0)] * 6]
+    inspections.store(connection, [part("dark at last", 14, "not_decidable", result_code=904)])
+    assert told(found(decided_only=True))[2:] == [(0, 0, 0, {904: 1})], "in no subgroup, but not forgotten"
+    assert len(found()) == 7
+
+
+@pytest.mark.parametrize("per", ["hour", 1])
+def test_causes_of_one_subgroup_are_no_subgroups_of_their_own(connection: Connection, per: str | int) -> None:
+    codes = [MAYBE, *range(900, 909)]
+    rows = [part(f"{code}", n, "not_decidable", result_code=code) for n, code in enumerate(codes)]
+    inspections.store(connection, [*rows, part("good", HOUR - 1)])
+    (found,) = reject_counts(connection, asked(per, decided_only=True), 1)
+    assert (found.parts, found.undecided) == (1, dict.fromkeys(codes, 1))
 
 
 @pytest.mark.parametrize("per", ["hour", 1])

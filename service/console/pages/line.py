@@ -7,12 +7,13 @@ from urllib.parse import urlencode
 from nicegui import ui
 from starlette.concurrency import run_in_threadpool
 
+from service.console.alarm_panel import Alarms, read_alarms, show_alarms, station_mark
 from service.console.frame import DISPOSITIONS, anchor, card, cell, framed, hint, mark, row, said, table, tag, trouble
 from service.console.words import STALE_AFTER, age, moment
 from service.wiring import Stores, now
 from storage import happenings, inspections, models
 from storage.database import Database, DatabaseUnavailable
-from storage.records import Alarm, Event, Inspection, Promotion
+from storage.records import Event, Inspection, Promotion
 
 REFRESH_S = 5.0
 WINDOW = timedelta(hours=24)
@@ -31,7 +32,7 @@ class LineState:
     last_seen: dict[str, datetime]
     strip: tuple[Inspection, ...]
     """Oldest first."""
-    alarms: tuple[Alarm, ...]
+    alarms: Alarms
     events: tuple[Event, ...]
     champions: dict[str, Promotion]
 
@@ -82,7 +83,7 @@ def read_line(stores: Stores, day_counts: DayCounts, at: datetime) -> LineState:
             counts=counts,
             last_seen=inspections.last_seen(connection),
             strip=tuple(i for i in reversed(latest) if i.result_id not in replaced),
-            alarms=tuple(happenings.latest_alarms(connection, LATEST)),
+            alarms=read_alarms(connection),
             events=tuple(happenings.latest_events(connection, LATEST)),
             champions=models.champions(connection),
         )
@@ -94,9 +95,9 @@ def _show(state: LineState) -> None:
         _strip(state)
     with card("Stations, last 24 hours"):
         _stations(state)
+    with card("Alarms", "alarms"):
+        show_alarms(state.alarms, state.read_at)
     with tag("div", "columns"):
-        with card("Alarms"):
-            _alarms(state)
         with card("Events"):
             _events(state)
         with card("Champions"):
@@ -136,27 +137,21 @@ def _stations(state: LineState) -> None:
     if not state.last_seen:
         hint("A station appears here with its first part.")
         return
-    with table(("Station", *DISPOSITIONS, "Total", "Last part")):
+    standing = state.alarms.by_station()
+    with table(("Station", "Alarms", *DISPOSITIONS, "Total", "Last part")):
         for station, seen in state.last_seen.items():
             found = state.counts.get(station, {})
             with row():
-                with cell():
+                with cell(classes="station"):
                     anchor(f"/inspections?{urlencode({'station': station})}", "", station)
+                with cell(classes="alarms"):
+                    station_mark(station, standing.get(station, []))
                 for disposition in DISPOSITIONS:
                     with cell(classes="number"):
                         mark(disposition)
                         tag("span", text=f"{found.get(disposition, 0):,}")
                 cell(f"{sum(found.values()):,}", "number")
-                cell(age(seen, state.read_at), "late" if state.read_at - seen >= STALE_AFTER else "")
-
-
-def _alarms(state: LineState) -> None:
-    if not state.alarms:
-        hint("No alarms. Light and optics are watched once a camera has been commissioned.")
-    for alarm in state.alarms:
-        with tag("div", "happening"):
-            tag("strong", text=f"{alarm.cause.replace('_', ' ')} at {alarm.station}, camera {alarm.camera}")
-            tag("span", "quiet", f"{alarm.ratio:.1f} × limit, {age(alarm.raised_at, state.read_at)}")
+                cell(age(seen, state.read_at), "number late" if state.read_at - seen >= STALE_AFTER else "number")
 
 
 def _events(state: LineState) -> None:

@@ -2,17 +2,22 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+import cv2
 import numpy as np
 
+from monitoring.features import GRID
+from monitoring.saved import packed
 from service.wiring import Stores
 from simulation.parts import CLASSES, Light, PartRenderer, ScheduledPart, draw_schedule, encode_jpeg
-from storage import datasets, happenings, inspections, labels, models, pictures
+from storage import alarms, datasets, happenings, inspections, labels, models, pictures
 from storage.records import (
     Alarm,
+    AlarmChange,
     ConsensusRun,
     Dataset,
     Event,
@@ -245,9 +250,59 @@ def _model(model_id: str, dataset_id: str, n: int, at: datetime) -> Model:
 
 
 def add_happenings(stores: Stores, at: datetime) -> None:
-    alarm = Alarm("a1", "press-2", "0", PRODUCT, "lamp_dim", "level.band", 1.4, 120, "r", at - timedelta(minutes=40))
+    """An alarm of each state, and events."""
+    before, after = pictures_of_alarm(stores)
+    dimmed = np.zeros((GRID, GRID), np.float32)
+    dimmed[:, : GRID // 3] = np.log(0.7)
+    lean = alarm_of("a1", at - timedelta(minutes=40), lamp="ring", before_sha256=before, after_sha256=after)
+    parts = alarm_of("a2", at - timedelta(hours=3), camera="", cause="new_batch", chart="score.drift")
+    new = alarm_of("a3", at - timedelta(seconds=4), station="press-1", cause="flicker")
+    over = alarm_of("a4", at - timedelta(minutes=50), cause="sunlight", x=0.9, y=0.1)
+    lamp_off = {"cause": "lamp_off", "side": "left", "heat_map": packed(dimmed)}
+    add_alarms(
+        stores,
+        [lean, parts, new, over],
+        [
+            change_of(lean, "diagnosed", lean.raised_at + timedelta(minutes=1), **lamp_off),
+            change_of(parts, "diagnosed", parts.raised_at + timedelta(minutes=1)),
+            change_of(over, "cleared", at - timedelta(minutes=22), reason="normal_again"),
+        ],
+    )
     loaded = Event("e1", "model_loaded", PRODUCT, {"model": MODELS[0]}, at - timedelta(days=1))
     cleared = Event("e2", "optics_alarm_cleared", "press-2/0", {}, at - timedelta(minutes=22))
     with stores.database.write() as connection:
-        happenings.store_alarms(connection, [alarm])
         happenings.store_events(connection, [loaded, cleared])
+
+
+def pictures_of_alarm(stores: Stores) -> tuple[str, str]:
+    """SHA-256 of stored pictures before and after a lamp at the left failed."""
+    rendered = PartRenderer(5, 240, 180).render(np.random.default_rng(5), None, 0.0, Light()).image
+    darker = (rendered * np.linspace(0.35, 1.0, 240)[None, :, None]).astype(np.uint8)
+    found = (cv2.imencode(".png", picture)[1].tobytes() for picture in (rendered, darker))
+    before, after = stores.images.put_all(found)
+    return before, after
+
+
+def alarm_of(alarm_id: str, raised_at: datetime, **fields: Any) -> Alarm:
+    """An alarm of camera 0 at press-2, as it was raised."""
+    told = {"station": "press-2", "camera": "0", "cause": "lamp_dim", "chart": "level.band", **fields}
+    return Alarm(
+        id=alarm_id,
+        product=PRODUCT,
+        ratio=1.4,
+        images_since_onset=120,
+        result_id="r",
+        raised_at=raised_at,
+        **told,
+    )
+
+
+def change_of(alarm: Alarm, kind: str, at: datetime, **fields: Any) -> AlarmChange:
+    """What became of an alarm; the cause stays unless it is named."""
+    return AlarmChange(alarm.id, kind, at, **{"cause": alarm.cause, **fields})
+
+
+def add_alarms(stores: Stores, new: Sequence[Alarm], changes: Sequence[AlarmChange] = ()) -> None:
+    with stores.database.write() as connection:
+        happenings.store_alarms(connection, new)
+        alarms.store_changes(connection, changes)

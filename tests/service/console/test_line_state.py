@@ -3,10 +3,12 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from service.console.alarm_panel import LOOKED_THROUGH, OVER, WHY_OVER
 from service.console.pages.line import COUNT_EVERY, DayCounts, read_line
+from service.line.alarm_book import INTENDED_CHANGE, NEW_MODEL, NORMAL_AGAIN, RESTART
 from service.wiring import Stores
 from storage import inspections
-from tests.service.console.filled_store import add_inspections, pictures_of
+from tests.service.console.filled_store import add_alarms, add_inspections, alarm_of, change_of, pictures_of
 
 AT = datetime(2026, 3, 2, 9, tzinfo=UTC)
 
@@ -42,3 +44,34 @@ def test_counts_are_read_anew_after_a_while_only(stores: Stores) -> None:
     add_inspections(stores, pictures_of(1, seed=2), AT, kept=False)
     assert read_line(stores, day_counts, AT + COUNT_EVERY / 2).counts == {}
     assert sum(read_line(stores, day_counts, AT + COUNT_EVERY).counts["press-1"].values()) == 1
+
+
+def test_every_alarm_that_stands_is_read_newest_first_however_many_came_after_it(stores: Stores) -> None:
+    old = alarm_of("old", AT - timedelta(days=9))
+    new = alarm_of("new", AT, station="press-1")
+    between = [alarm_of(f"b{n}", AT - timedelta(hours=n + 1)) for n in range(LOOKED_THROUGH)]
+    ended = [change_of(alarm, "cleared", alarm.raised_at, reason="normal_again") for alarm in between]
+    diagnosed = change_of(old, "diagnosed", old.raised_at, cause="haze")
+    add_alarms(stores, [old, new, *between], [diagnosed, *ended])
+    found = read_line(stores, DayCounts(), AT).alarms
+    assert [(episode.alarm.id, episode.last.cause) for episode in found.standing] == [
+        ("new", "lamp_dim"),
+        ("old", "haze"),
+    ]
+    assert {name: [alarm.id for alarm in standing] for name, standing in found.by_station().items()} == {
+        "press-1": ["new"],
+        "press-2": ["old"],
+    }
+
+
+def test_of_alarms_that_are_over_the_last_to_end_come_first(stores: Stores) -> None:
+    raised = [alarm_of(f"a{n}", AT - timedelta(hours=n)) for n in range(OVER + 2)]
+    ends = [AT + timedelta(minutes=n) for n in range(OVER + 2)]
+    add_alarms(stores, raised, [change_of(alarm, "cleared", end) for alarm, end in zip(raised, ends, strict=True)])
+    found = read_line(stores, DayCounts(), AT).alarms
+    assert found.standing == ()
+    assert [episode.alarm.id for episode in found.over] == ["a7", "a6", "a5", "a4", "a3", "a2"]
+
+
+def test_every_reason_for_which_an_alarm_ends_has_its_words() -> None:
+    assert set(WHY_OVER) == {NORMAL_AGAIN, INTENDED_CHANGE, NEW_MODEL, RESTART}

@@ -112,8 +112,7 @@ def test_a_half_written_file_is_not_read(tmp_path: Path) -> None:
 def test_a_former_baseline_is_kept_beside_the_present_one_and_not_taken_for_it(tmp_path: Path) -> None:
     watch = watched(("s1/0", "housing"))
     for version in (1, 2):
-        former = watch.intended_change("s1/0")
-        assert former is not None
+        (former,) = watch.intended_change("s1/0")
         keep(tmp_path, former)
         assert len(files(tmp_path, FORMER)) == version
         for image in stream(2, COMMISSION + 30, dimmed(0.2 * version)):

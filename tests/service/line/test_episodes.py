@@ -330,6 +330,17 @@ def test_an_intended_change_ends_the_alarm(bench: Bench) -> None:
     assert bench.told[-1]["cleared_by"] == "intended_change"
 
 
+def test_an_alarm_of_a_baseline_that_was_replaced_meanwhile_is_over(bench: Bench) -> None:
+    bench.watch.observe(TOP, np.full((60, 80, 3), 90, np.uint8))
+    alarm = raised()
+    seen = observation(alarm, alarm=alarm, version=1)
+    bench.watch.intended_change(TOP.camera)
+    bench.episodes.end(TOP, "intended_change")
+    bench.see(seen)
+    assert bench.only().state == "cleared"
+    assert bench.episodes.standing() == {}
+
+
 def test_news_of_the_same_camera_may_overtake_each_other(bench: Bench) -> None:
     first, second = raised(100), raised(150)
     bench.stand(first, 2)

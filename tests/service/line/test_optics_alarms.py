@@ -246,9 +246,7 @@ def test_an_alarm_ends_with_a_baseline_that_is_gone_after_a_restart(
         assert episodes(http)[0].changes["cleared"].reason == "restart"
 
 
-def test_an_alarm_on_record_outlives_a_kill_and_is_ended_where_its_camera_forgot_it(
-    stores: Stores, tmp_path: Path, open_line: OpenLine
-) -> None:
+def test_an_alarm_stands_on_under_its_id_after_a_kill(stores: Stores, tmp_path: Path, open_line: OpenLine) -> None:
     add_champion(stores, tmp_path)
     with open_line(commission_images=COMMISSION) as http:
         commission(http)
@@ -257,10 +255,39 @@ def test_an_alarm_on_record_outlives_a_kill_and_is_ended_where_its_camera_forgot
         (alarm,) = alarms_of(http)
         copy = left_by_a_kill(http, tmp_path / "killed")
     with open_line(commission_images=COMMISSION, data_dir=copy) as http:
+        assert dim(http, "darker", 1)[0]["result_code"] == 904
+        (after,) = alarms_of(http)
+        assert (after["alarm_id"], after["cleared_at"]) == (alarm["alarm_id"], None)
+        assert http.get(after["images"]["before"]).status_code == 200
+
+
+def test_an_alarm_on_record_whose_camera_forgot_it_is_ended_after_a_restart(
+    stores: Stores, tmp_path: Path, open_line: OpenLine
+) -> None:
+    add_champion(stores, tmp_path)
+    with open_line(commission_images=COMMISSION) as http:
+        commission(http)
+        dim(http, "dark", 14)
+        reached(http, "diagnosed")
+        (alarm,) = alarms_of(http)
+        learnt = server_of(http).baselines
+    for path in learnt.iterdir():
+        path.unlink()
+    with open_line(commission_images=COMMISSION) as http:
         reached(http, "cleared")
         (after,) = alarms_of(http)
         assert (after["alarm_id"], after["cleared_by"]) == (alarm["alarm_id"], "restart")
-        assert http.get(after["images"]["before"]).status_code == 200
+
+
+def test_an_intended_change_outlives_a_kill_right_after_it(stores: Stores, tmp_path: Path, open_line: OpenLine) -> None:
+    add_champion(stores, tmp_path)
+    with open_line(commission_images=COMMISSION) as http:
+        commission(http)
+        assert http.post("/v1/stations/s1/cameras/0/intended-change").status_code == 200
+        copy = left_by_a_kill(http, tmp_path / "killed")
+    with open_line(commission_images=COMMISSION, data_dir=copy) as http:
+        (sight,) = http.get("/v1/optics").json()["sights"]
+        assert (sight["baseline_version"], sight["phase"]) == (2, "commissioning")
 
 
 def test_an_alarm_of_which_only_the_monitor_knows_is_recorded_after_a_restart(

@@ -3,11 +3,13 @@ from typing import Any
 
 import pytest
 
-from service.line.process_control import CHART_LIMIT, POINT_LIMIT, spc
+from service.line import verdicts
+from service.line.process_control import CAUSES, CHART_LIMIT, POINT_LIMIT, spc
 from service.line.requests import WrongRequest
 from storage import inspections, labels
 from storage.database import Database
 from storage.records import ImageClass, Inspection
+from storage.reject_counts import MAYBE
 from tests.storage.samples import NOW, PRODUCT, book, inspection
 
 FULL = NOW.replace(minute=0, second=0, microsecond=0)
@@ -219,7 +221,7 @@ def test_rejects_of_one_class_are_charted_by_its_name_of_now_or_before_or_its_nu
         assert found["class"] == {"number": 1, "name": "scratched"}
         assert found["product"] == PRODUCT, "the only one with a label book"
         assert [p["not_ok"] for p in found["points"]] == [1] * 10
-        assert found["parts"] == 201
+        assert (found["parts"], found["undecided"]) == (200, 1)
     dents = asked(classed, class_name="dent", product=PRODUCT)
     assert [p["not_ok"] for p in dents["points"]] == [0] * 9 + [5]
     assert "beyond_3_sigma" in dents["points"][-1]["rules"]
@@ -228,8 +230,8 @@ def test_rejects_of_one_class_are_charted_by_its_name_of_now_or_before_or_its_nu
 def test_each_class_that_was_found_has_a_chart_the_most_frequent_first(classed: Database) -> None:
     found = asked(classed, by="class", product=PRODUCT)
     assert [(one["class"], one["counted"], one["parts"]) for one in found["charts"]] == [
-        ({"number": 1, "name": "scratched"}, 10, 201),
-        ({"number": 2, "name": "dent"}, 5, 201),
+        ({"number": 1, "name": "scratched"}, 10, 200),
+        ({"number": 2, "name": "dent"}, 5, 200),
     ]
     assert [one["in_control"] for one in found["charts"]] == [True, False]
     assert not any("no class" in caution for caution in found["cautions"])
@@ -237,6 +239,7 @@ def test_each_class_that_was_found_has_a_chart_the_most_frequent_first(classed: 
 
 def test_rechecks_that_name_no_class_are_counted_beside_the_charts(classed: Database) -> None:
     found = asked(classed, by="class", of="recheck")
+    assert (found["parts"], found["counted"]) == (201, 1)
     assert "1 of those counted name no class" in found["cautions"][-1]
 
 
@@ -272,6 +275,99 @@ def test_challenge_and_shadow_parts_stay_out(stocked: Database) -> None:
     with stocked.write() as connection:
         inspections.store(connection, rows)
     assert asked(stocked, by="station") == before
+
+
+@pytest.fixture
+def darkened(stocked: Database) -> Database:
+    """The stocked line, whose lamp failed in the hours 5 and 6: of 6 more parts, and of 200, nothing was decided."""
+    dark = {"evaluation": "not_decidable", "disposition": "recheck", "result_code": 904}
+    maybe = {"evaluation": "not_decidable", "disposition": "recheck", "result_code": 2}
+    rows = [part(f"dark-{n}", timedelta(hours=5, minutes=n), is_ok=True, **dark) for n in range(6)]
+    rows += [part(f"dimmed-{n}", timedelta(hours=6, seconds=n), is_ok=True, **dark) for n in range(200)]
+    rows += [part(f"all dark-{n}", timedelta(hours=21, minutes=n), is_ok=True, **dark) for n in range(40)]
+    rows += [part(f"maybe-{n}", timedelta(hours=n, minutes=30), is_ok=True, **maybe) for n in range(20)]
+    with stocked.write() as connection:
+        inspections.store(connection, rows)
+    return stocked
+
+
+@pytest.mark.parametrize("changes", [{"chart": "laney"}, {"chart": "ewma"}, {"rules": "nelson"}, {"centre": 0.04}])
+def test_a_lamp_that_fails_moves_no_point_and_is_told(
+    stocked: Database, darkened: Database, changes: dict[str, Any]
+) -> None:
+    baseline = (FULL + timedelta(hours=8)).isoformat()
+    query = {"station": "press-1", "baseline_until": baseline, **changes}
+    found = asked(darkened, **query)
+    assert [p["undecided"] for p in found["points"]] == [1] * 5 + [7, 201] + [1] * 13
+    assert (found["parts"], found["undecided"]) == (1000, 266)
+    assert {(p["parts"], p["share"]) for p in found["points"][:-1]} == {(50, 0.04)}
+    assert [n for n, p in enumerate(found["points"]) if p["rules"] and n < 19] == []
+    assert found["cautions"][:2] == [
+        "2 of 20 subgroups have more than a tenth of their parts undecided, mostly optics alarm (904): what the chart "
+        "says of them rests on the others",
+        "40 undecided parts are in no subgroup, mostly optics alarm (904): the chart says nothing of the time when too "
+        "few parts were decided",
+    ]
+
+
+def test_subgroups_of_a_number_of_parts_are_of_decided_parts_and_so_of_equal_size(darkened: Database) -> None:
+    found = asked(darkened, chart="np", per="100", station="press-1")
+    assert [p["value"] for p in found["points"]] == [4] * 9 + [16]
+    assert [p["undecided"] for p in found["points"]][:4] == [2, 2, 8, 202]
+    assert found["cautions"][0].startswith("1 of 10 subgroups has more than a tenth of its parts undecided")
+    assert found["cautions"][1].startswith("40 undecided parts are in no subgroup")
+
+
+def test_rechecks_are_counted_among_all_parts(darkened: Database) -> None:
+    found = asked(darkened, of="recheck", station="press-1")
+    assert [(p["parts"], p["undecided"], p["rechecks"]) for p in found["points"]][5:8] == [
+        (57, 7, 7),
+        (251, 201, 201),
+        (51, 1, 1),
+    ]
+    assert (found["parts"], found["points"][-1]["share"]) == (1266, 1.0)
+    assert not any("undecided" in caution for caution in found["cautions"])
+
+
+@pytest.mark.parametrize("per", ["hour", "10"])
+def test_where_nothing_was_decided_there_is_no_point_but_a_caution(database: Database, per: str) -> None:
+    late = {"evaluation": "not_decidable", "disposition": "reject"}
+    codes = [901, 901, 904, 2, 905]
+    rows = [part(str(n), timedelta(minutes=n), is_ok=True, result_code=code, **late) for n, code in enumerate(codes)]
+    with database.write() as connection:
+        inspections.store(connection, rows)
+    found = asked(database, per=per)
+    assert (found["points"], found["parts"], found["undecided"], found["in_control"]) == ([], 0, 5, None)
+    (caution,) = found["cautions"]
+    assert caution.startswith("5 undecided parts are in no subgroup, most often deadline (901):")
+
+
+def test_a_baseline_in_which_nothing_was_decided_is_none(darkened: Database) -> None:
+    query = {"station": "press-1", "since": (FULL + timedelta(hours=21)).isoformat()}
+    late = [part(f"back-{n}", timedelta(hours=22, minutes=n), is_ok=n > 0) for n in range(40)]
+    with darkened.write() as connection:
+        inspections.store(connection, late)
+    found = asked(darkened, **query, baseline_until=(FULL + timedelta(hours=22)).isoformat())
+    assert (found["in_control"], [p["parts"] for p in found["points"]]) == (None, [40])
+    assert [said[:21] for said in found["cautions"]][:2] == ["40 undecided parts ar", "no subgroup ends by 2"]
+
+
+def test_a_few_undecided_parts_since_the_last_full_subgroup_are_no_news(stocked: Database) -> None:
+    late = {"evaluation": "not_decidable", "disposition": "recheck", "result_code": 901}
+    with stocked.write() as connection:
+        inspections.store(connection, [part("late", timedelta(hours=20), is_ok=True, **late)])
+    few = asked(stocked, per="50", station="press-1", by="product")
+    assert not any("undecided" in said for said in few["cautions"])
+    lids = part("lid, late", timedelta(minutes=2), is_ok=True, product="lid", station="press-2", **late)
+    with stocked.write() as connection:
+        inspections.store(connection, [lids])
+    assert [one["product"] for one in asked(stocked, per="50", by="product")["charts"]] == [PRODUCT]
+    assert "1 undecided part is in no subgroup" in asked(stocked, station="press-1")["cautions"][0]
+
+
+def test_every_code_of_a_verdict_that_decides_nothing_is_named() -> None:
+    codes = {value for name, value in vars(verdicts).items() if name.isupper() and isinstance(value, int)}
+    assert CAUSES.keys() - {MAYBE} == codes - {verdicts.PASS}
 
 
 def test_more_parts_than_may_be_counted_are_refused_before_they_are(stocked: Database) -> None:

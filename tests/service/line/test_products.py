@@ -146,6 +146,6 @@ def test_errors_are_expected_from_enough_parts_and_withheld_under_an_optics_alar
         parts = found["parts"]
         assert dim(http, "dark", 5)[-1]["result_code"] == 904
         found = product(http)
-        assert (found["expected"], found["withheld"]) == (None, "an optics alarm stands: camera s1/0")
+        assert (found["expected"], found["withheld"]) == (None, "an alarm stands: camera s1/0")
         assert found["parts"] < parts + 5
         assert "loupe_expected_escape_share{" not in http.get("/metrics").text
