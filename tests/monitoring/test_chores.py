@@ -141,7 +141,7 @@ def test_a_scene_of_images_that_then_changed_their_size_is_of_no_use() -> None:
     monitor = deferred()
     see(monitor, stream(1, LOOKED))
     chore = chore_of(monitor)
-    see(monitor, [stream(2, 1)[0][:100]])
+    see(monitor, [image[:100] for image in stream(2, 4)])
     assert monitor.layout is FRAME
     assert not finished_late(monitor, chore)
     assert monitor.scene is None
